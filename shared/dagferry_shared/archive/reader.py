@@ -1,0 +1,211 @@
+"""The canonical reader: accepts the one dialect, in one pass, with memory for the names alone.
+
+The publisher runs it over its own archive before any upload, ``dagctl archive`` over any file, and the puller over
+what the store gave it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from dagferry_shared.archive import header as tar
+from dagferry_shared.archive.frame import check_frame, decompress
+from dagferry_shared.archive.links import check_links
+from dagferry_shared.archive.paths import decode_path
+from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.gittree import Leaf, Mode, blob_hasher, blob_id, tree_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_END = b"\0" * (2 * tar.BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this machine takes at most, whatever was signed."""
+
+    max_files: int = 200_000  # files, links and directories
+    max_bytes: int = 2 * 1024**3  # bytes of the tar
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an archive holds, known only once all of it was read and found good."""
+
+    leaves: dict[str, Leaf]  # by path, in the archive's order
+    tree: str  # SHA-256 git tree id
+    tar_sha256: str
+    tar_size: int  # bytes
+    mtime: int  # seconds since 1970: the commit time
+
+
+class Sink(Protocol):
+    """Where an archive's entries go. Files come in byte order of their paths; links come after all files."""
+
+    def file(self, path: str, chunks: Iterator[bytes], *, executable: bool) -> None:
+        """Take a file's content."""
+        ...
+
+    def link(self, path: str, target: str) -> None:
+        """Take a symlink; all links of the archive were checked by then."""
+        ...
+
+
+class _Nowhere:
+    def file(self, path: str, chunks: Iterator[bytes], *, executable: bool) -> None:
+        """Drop it: the reader drains and hashes what a sink leaves."""
+
+    def link(self, path: str, target: str) -> None:
+        """Drop it."""
+
+
+class _Stream:
+    """Exact reads over pieces of any size, hashing and counting all that is taken."""
+
+    def __init__(self, pieces: Iterable[bytes], max_bytes: int) -> None:
+        self._pieces = iter(pieces)
+        self._buffer = memoryview(b"")
+        self._max_bytes = max_bytes
+        self.hash = hashlib.sha256()
+        self.taken = 0
+
+    def some(self, most: int) -> bytes:
+        """Return 1 to ``most`` bytes, or none at the end."""
+        if not self._buffer:
+            self._buffer = memoryview(next(self._pieces, b""))
+        piece = bytes(self._buffer[:most])
+        self._buffer = self._buffer[len(piece) :]
+        self.taken += len(piece)
+        if self.taken > self._max_bytes:
+            raise Refused(Reason.TOO_LARGE, f"archive unpacks to more than {self._max_bytes} bytes")
+        self.hash.update(piece)
+        return piece
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yield exactly ``size`` bytes; Refused if there are fewer."""
+        while size:
+            piece = self.some(size)
+            if not piece:
+                raise Refused(Reason.BAD_ARCHIVE, "archive ends early")
+            size -= len(piece)
+            yield piece
+
+    def exactly(self, size: int) -> bytes:
+        """Return exactly ``size`` bytes; Refused if there are fewer."""
+        return b"".join(self.pieces(size))
+
+
+@dataclass(slots=True)
+class _Names:
+    """The names so far, against which each new one is checked."""
+
+    limits: Limits
+    leaves: dict[str, Leaf] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    dirs: set[str] = field(default_factory=set)
+    last: bytes = b""
+    mtime: int | None = None
+
+    def admit(self, entry: tar.Header) -> str:
+        """Check an entry's path, order, parents and time; returns the path."""
+        path = decode_path(entry.path)
+        if entry.path <= self.last:
+            raise Refused(Reason.BAD_ARCHIVE, f"{path!r} is there twice or out of order")
+        if self.mtime not in {None, entry.mtime}:
+            raise Refused(Reason.BAD_ARCHIVE, f"{path!r} has another mtime than the entries before it")
+        self.last, self.mtime = entry.path, entry.mtime
+        parent = path.rpartition("/")[0]
+        while parent and parent not in self.dirs:
+            if parent in self.leaves:
+                raise Refused(Reason.BAD_ARCHIVE, f"{path!r} lies below {parent!r}, which is not a directory")
+            self.dirs.add(parent)
+            parent = parent.rpartition("/")[0]
+        if len(self.leaves) + len(self.dirs) >= self.limits.max_files:
+            raise Refused(Reason.TOO_LARGE, f"archive holds more than {self.limits.max_files} files and directories")
+        return path
+
+
+def _next_header(stream: _Stream) -> tar.Header | None:
+    """Read one entry's header; None at the two zero blocks that end an archive."""
+    block = stream.exactly(tar.BLOCK)
+    if not any(block):
+        if any(stream.exactly(tar.BLOCK)) or stream.some(1):
+            raise Refused(Reason.BAD_ARCHIVE, "something stands after the archive's first zero block")
+        return None
+    raw, pax = block, {}
+    if tar.kind(block) == tar.PAX:
+        size = tar.pax_size(block)
+        records = stream.exactly(size + tar.padding(size))
+        pax = tar.pax_values(records[:size])
+        block = stream.exactly(tar.BLOCK)
+        raw += records + block
+    return tar.decode(block, pax, raw)
+
+
+def _take_file(stream: _Stream, entry: tar.Header, path: str, sink: Sink) -> Leaf:
+    hasher = blob_hasher(entry.size)
+
+    def chunks() -> Iterator[bytes]:
+        for piece in stream.pieces(entry.size):
+            hasher.update(piece)
+            yield piece
+
+    content = chunks()
+    sink.file(path, content, executable=entry.executable)
+    for _ in content:  # what the sink left
+        pass
+    if any(stream.exactly(tar.padding(entry.size))):
+        raise Refused(Reason.BAD_ARCHIVE, f"padding of {path!r} is not zero")
+    return Leaf(Mode.EXECUTABLE if entry.executable else Mode.FILE, hasher.hexdigest())
+
+
+def read_tar(pieces: Iterable[bytes], limits: Limits, sink: Sink | None = None) -> Manifest:
+    """Read a canonical tar.
+
+    Args:
+        pieces: the tar's bytes, in pieces of any size but not empty.
+        limits: counted while streaming.
+        sink: gets the entries; what it made must be thrown away if this raises.
+
+    Raises:
+        Refused: BAD_ARCHIVE or TOO_LARGE.
+    """
+    into: Sink = sink or _Nowhere()
+    stream, seen = _Stream(pieces, limits.max_bytes), _Names(limits)
+    while (entry := _next_header(stream)) is not None:
+        path = seen.admit(entry)
+        if entry.is_link:
+            target = decode_link_target(entry.target, path)
+            seen.links[path] = target
+            seen.leaves[path] = Leaf(Mode.LINK, blob_id(entry.target))
+        else:
+            seen.leaves[path] = _take_file(stream, entry, path, into)
+    if not seen.leaves:
+        raise Refused(Reason.BAD_ARCHIVE, "archive is empty")
+    check_links((path for path in seen.leaves if path not in seen.links), seen.links)
+    for path, target in seen.links.items():
+        into.link(path, target)
+    return Manifest(seen.leaves, tree_id(seen.leaves), stream.hash.hexdigest(), stream.taken, seen.mtime or 0)
+
+
+def decode_link_target(raw: bytes, path: str) -> str:
+    """Decode a link target; Refused(BAD_ARCHIVE) if it is not UTF-8."""
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(Reason.BAD_ARCHIVE, f"target of symlink {path!r} is not UTF-8") from error
+
+
+def read_archive(source: BinaryIO, limits: Limits, sink: Sink | None = None) -> Manifest:
+    """Read a canonical archive (one zstd frame around a canonical tar) from the start of a seekable file.
+
+    Raises:
+        Refused: BAD_ARCHIVE or TOO_LARGE.
+    """
+    frame = check_frame(source)
+    if frame.content_size > limits.max_bytes:
+        raise Refused(Reason.TOO_LARGE, f"archive unpacks to {frame.content_size} bytes, allowed {limits.max_bytes}")
+    return read_tar(decompress(source, frame), limits, sink)

@@ -1,0 +1,65 @@
+"""One glob dialect for paths (the selection) and refs, matched in linear time per segment.
+
+``*`` and ``?`` stay within a path component, ``[abc]`` and ``[!abc]`` are sets, ``**`` as a whole component spans any
+number of them. A selection pattern without ``/`` matches a component at any depth; one with ``/`` is anchored at the
+archive's root. A pattern that matches a directory takes all that is below it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING
+
+from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.names import word
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MAX_PATTERN = 200  # characters
+
+
+def pattern(value: str, where: str) -> str:
+    """Accept a glob (a check for ``Fields.text``)."""
+    if len(value) > MAX_PATTERN or value.count("*") > 16:
+        raise Refused(Reason.OVERSIZE, f"{where} is a glob longer than {MAX_PATTERN} characters or of over 16 *")
+    if value.startswith("/") or value.endswith("/") or "//" in value or "\\" in value:
+        raise Refused(Reason.MALFORMED, f"{where} {value!r} begins or ends with / or holds // or \\")
+    return word(value, where)
+
+
+def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
+    if not segments:
+        return not parts
+    if segments[0] == "**":
+        return any(_match(segments[1:], parts[i:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], segments[0]) and _match(segments[1:], parts[1:])
+
+
+def _collapse(glob: str) -> list[str]:
+    segments: list[str] = []
+    for segment in glob.split("/"):
+        if segment != "**" or segments[-1:] != ["**"]:
+            segments.append(segment)
+    return segments
+
+
+def matches(glob: str, value: str) -> bool:
+    """Tell whether the whole of a ``/``-separated value matches."""
+    return _match(_collapse(glob), value.split("/"))
+
+
+def covers(glob: str, path: str) -> bool:
+    """Tell whether a selection pattern takes a path: it matches the path or a directory above it."""
+    parts = path.split("/")
+    if "/" not in glob:
+        return any(fnmatch.fnmatchcase(part, glob) for part in parts) if glob != "**" else True
+    segments = _collapse(glob)
+    return any(_match(segments, parts[:n]) for n in range(1, len(parts) + 1))
+
+
+def selects(include: Sequence[str], exclude: Sequence[str], path: str) -> bool:
+    """Apply a selection to a path: no include means all; exclude wins."""
+    if include and not any(covers(glob, path) for glob in include):
+        return False
+    return not any(covers(glob, path) for glob in exclude)
