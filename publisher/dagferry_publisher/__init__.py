@@ -1,0 +1,1 @@
+"""The publisher: commit → tree → canonical archive → release → store → pointer, and ``dagctl`` around it."""

@@ -1,0 +1,184 @@
+"""Reading a channel's state: the pointer, and the chain of history copies behind it, newest first."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dagferry_publisher.errors import Conflict, NotFound
+from dagferry_shared import envelope, layout, pointer
+from dagferry_shared.errors import BlobMissing, Reason, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagferry_shared.pointer import Pointer
+    from dagferry_shared.release import Release
+    from dagferry_shared.rules import Rules, Signed
+    from dagferry_shared.store import Store
+
+_READERS = 8  # history copies fetched at once
+_WINDOW = 32
+
+Position = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The pointer as read: nothing, a verified one, or one that does not verify.
+
+    Attributes:
+        etag: what a compare-and-swap must name; None if there is no pointer.
+        signed: the verified pointer.
+        problem: why it does not verify.
+    """
+
+    etag: str | None = None
+    signed: Signed[Pointer] | None = None
+    problem: Refused | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the chain.
+
+    The hash link from its successor vouches for its bytes; ``problem`` says why its own signature does not verify
+    today (a key that was removed since), None if it does.
+    """
+
+    content: Pointer
+    raw: bytes
+    payload_digest: str
+    problem: Refused | None = None
+
+
+class Chain:
+    """The pointer and history of one channel in one store."""
+
+    def __init__(self, store: Store, rules: Rules) -> None:
+        self.store = store
+        self.rules = rules
+        self.layout = layout.Layout(rules.trust.bundle)
+        self.channel = rules.channel
+
+    def head(self) -> Head:
+        """Read and verify the pointer; a malformed or wrongly signed one is a Head with a problem, not an error."""
+        key = self.layout.pointer(self.channel)
+        try:
+            blob = self.store.get(key, limit=envelope.MAX_ENVELOPE)
+        except BlobMissing:
+            return Head()
+        except Refused as problem:
+            info = self.store.head(key)
+            return Head(info.etag if info else None, problem=problem)
+        assert blob is not None  # noqa: S101 - only a conditional get may return None
+        try:
+            return Head(blob.etag, self.rules.old_pointer(blob.data))
+        except Refused as problem:
+            return Head(blob.etag, problem=problem)
+
+    def verified_head(self) -> tuple[Signed[Pointer] | None, str | None]:
+        """Return the verified pointer and its ETag, (None, None) on a new channel.
+
+        Raises:
+            Conflict: the pointer is gone though there is history, or of another epoch; names the cure.
+            Refused: it does not verify.
+        """
+        head = self.head()
+        if head.problem:
+            cure = "look with dagctl verify, then dagctl repair (with --new-epoch if a key was compromised)"
+            raise Refused(head.problem.reason, f"the live pointer is not acceptable ({head.problem.detail}); {cure}")
+        if head.signed is None:
+            if self.positions():
+                raise Conflict(f"channel {self.channel} has a history but no pointer: run dagctl repair")
+            return None, None
+        epoch = head.signed.content.epoch
+        if epoch != self.rules.trust.epoch:
+            cure = "run dagctl repair --new-epoch" if epoch < self.rules.trust.epoch else "use the newest trust file"
+            raise Conflict(f"the pointer is of epoch {epoch}, the trust file of {self.rules.trust.epoch}: {cure}")
+        return head.signed, head.etag
+
+    def live(self) -> Signed[Pointer]:
+        """Return the verified pointer; NotFound if nothing was ever published on the channel."""
+        signed, _ = self.verified_head()
+        if signed is None:
+            raise NotFound(f"nothing is published on channel {self.channel} of bundle {self.layout.bundle}")
+        return signed
+
+    def positions(self) -> list[Position]:
+        """List the positions that have a history copy, oldest first."""
+        keys = self.store.keys(self.layout.history(self.channel))
+        found = [layout.history_position(key) for key in keys]
+        return sorted(position for position in found if position)
+
+    def history_copy(self, position: Position) -> bytes | None:
+        """Read one history copy, None if there is none. It is not verified."""
+        try:
+            blob = self.store.get(self.layout.history_entry(self.channel, *position), limit=envelope.MAX_ENVELOPE)
+        except BlobMissing:
+            return None
+        return blob.data if blob else None
+
+    def entry(self, raw: bytes) -> Entry:
+        """Judge one history copy; Refused only if it cannot even be read."""
+        parsed = envelope.parse(raw, "history copy")
+        try:
+            signed = self.rules.old_pointer(raw)
+            return Entry(signed.content, raw, signed.payload_digest)
+        except Refused as problem:
+            return Entry(pointer.parse(parsed), raw, parsed.payload_digest, problem)
+
+    def walk(self, newest: Signed[Pointer]) -> Iterator[Entry]:
+        """Yield the chain from ``newest`` back to the channel's first entry.
+
+        Raises:
+            Refused: BROKEN_CHAIN where a copy is missing or is not the one that its successor names.
+        """
+        current = Entry(newest.content, newest.raw, newest.payload_digest)
+        yield current
+        with ThreadPoolExecutor(_READERS) as pool:
+            while current.content.previous is not None:
+                epoch, sequence = current.content.position
+                window = [(epoch, at) for at in range(sequence - 1, max(0, sequence - 1 - _WINDOW), -1)]
+                for raw in pool.map(self.history_copy, window) if window else [None]:
+                    current = self._linked(raw, current)
+                    yield current
+                    if current.content.position not in window:  # another epoch, or a repair skipped positions
+                        break
+
+    def _linked(self, raw: bytes | None, successor: Entry) -> Entry:
+        """Return the entry that ``successor`` names: the copy before it, or after a repair an older one."""
+        entry = self._readable(raw)
+        if entry and entry.payload_digest == successor.content.previous:
+            return entry
+        for position in reversed(self.positions()):
+            if position < successor.content.position:
+                entry = self._readable(self.history_copy(position))
+                if entry and entry.payload_digest == successor.content.previous:
+                    return entry
+        epoch, sequence = successor.content.position
+        raise Refused(
+            Reason.BROKEN_CHAIN,
+            f"the history copy that {epoch}-{sequence} of channel {self.channel} follows is missing or damaged",
+        )
+
+    def _readable(self, raw: bytes | None) -> Entry | None:
+        try:
+            return self.entry(raw) if raw is not None else None
+        except Refused:  # garbage beside the chain: the hash link decides, not the name
+            return None
+
+    def release_bytes(self, digest: str) -> bytes:
+        """Read a release's envelope; NotFound if the store lost it. It is not verified."""
+        try:
+            blob = self.store.get(self.layout.release(digest), limit=envelope.MAX_ENVELOPE)
+        except BlobMissing as error:
+            raise NotFound(f"release {digest[:16]}… is not in the store (or may not be read)") from error
+        assert blob is not None  # noqa: S101 - only a conditional get may return None
+        return blob.data
+
+    def release_of(self, content: Pointer, *, new: bool = False) -> Signed[Release]:
+        """Read and verify the release of a chain entry, as history unless ``new``."""
+        raw = self.release_bytes(content.release)
+        return self.rules.release(raw, digest=content.release, commit=content.commit, new=new)

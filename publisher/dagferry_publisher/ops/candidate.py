@@ -1,0 +1,158 @@
+"""What is about to be published: packed, signed, checked as a puller would, and not yet uploaded."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from dagferry_publisher.archive import DEFAULT_LEVEL, pack
+from dagferry_publisher.errors import NotFound
+from dagferry_publisher.tree import select
+from dagferry_publisher.upload import (
+    Content,
+    archive_content,
+    ensure,
+    put_again_if_gone,
+    release_content,
+    stored_digest,
+)
+from dagferry_shared import envelope, release, times
+from dagferry_shared.errors import BlobMissing, Refused
+from dagferry_shared.release import ArchiveInfo, Builder, Release, Selection, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagferry_publisher.chain import Chain
+    from dagferry_publisher.gitrepo import Repo
+    from dagferry_shared.keys import Signer
+    from dagferry_shared.pointer import Pointer
+    from dagferry_shared.rules import Signed
+
+_EQUAL_SEARCH = 256  # entries of the history looked through for an equal release
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """What to publish, with every default already filled in.
+
+    Attributes:
+        repo: the clone.
+        commit: full id.
+        ref: branch or tag, as the trust file's ``refs`` name it.
+        repository: normalised address.
+        paths: sorted directories.
+        selection: include and exclude globs.
+        builder: who packs it.
+        reason: why, in words.
+        force: publish although the commit does not descend from the newest one; overrides nothing else.
+        level: of zstd.
+    """
+
+    repo: Repo
+    commit: str
+    ref: str
+    repository: str
+    paths: tuple[str, ...]
+    selection: Selection
+    builder: Builder
+    reason: str = ""
+    force: bool = False
+    level: int = DEFAULT_LEVEL
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """The release as it would be published, and its objects.
+
+    Attributes:
+        release: its content.
+        envelope: the signed release as an object.
+        archive: the archive as an object; None if it is a sound one of the store's, not ours.
+    """
+
+    release: Release
+    envelope: Content
+    archive: Content | None
+
+    @property
+    def contents(self) -> tuple[Content, ...]:
+        """What to upload, in this order: never a release before its archive."""
+        return (self.archive, self.envelope) if self.archive else (self.envelope,)
+
+
+def prepare(chain: Chain, request: PublishRequest, signers: Sequence[Signer], file: BinaryIO) -> Candidate:
+    """Pack, sign, and check the release as a puller would."""
+    info = request.repo.commit_info(request.commit)
+    items = select(request.repo, request.commit, request.paths, request.selection)
+    packed = pack(request.repo, items, int(info.committed.timestamp()), file, level=request.level)
+    source = Source(
+        repository=request.repository,
+        commit=request.commit,
+        ref=request.ref,
+        paths=request.paths,
+        selection=request.selection,
+        committed=times.show(info.committed),
+        author=info.author,
+        subject=info.subject,
+    )
+    made = Release(
+        bundle=chain.layout.bundle,
+        tree=packed.manifest.tree,
+        source=source,
+        archive=ArchiveInfo(packed.sha256, packed.size, packed.manifest.tar_size, len(packed.manifest.leaves)),
+        builder=request.builder,
+        created=times.show(times.now()),
+    )
+    raw = envelope.sign(release.PAYLOAD_TYPE, made.payload(), signers).encode()
+    chain.rules.release(raw, digest=envelope.digest(raw), commit=request.commit, new=True)
+    archive = archive_content(chain.layout, file, packed.sha256, packed.size)
+    return Candidate(made, release_content(chain.layout, raw), archive)
+
+
+def same(one: Release, other: Release) -> bool:
+    """Tell whether two releases deliver the same tree from the same source; who packed it and when is no matter."""
+    return (one.bundle, one.tree, one.source, one.dev) == (other.bundle, other.tree, other.source, other.dev)
+
+
+def is_live(chain: Chain, head: Signed[Pointer] | None, candidate: Release) -> bool:
+    """Tell whether exactly this is live already: same commit, tree, source and selection."""
+    if head is None or head.content.commit != candidate.source.commit:
+        return False
+    try:
+        return same(chain.release_of(head.content).content, candidate)
+    except (Refused, NotFound):  # a release that no longer verifies, or is lost, is not what is wanted live
+        return False
+
+
+def reuse(chain: Chain, head: Signed[Pointer], candidate: Candidate) -> Candidate:
+    """Return an equal release of the channel's history with a sound archive in place of the candidate, if any."""
+    for entry in itertools.islice(chain.walk(head), _EQUAL_SEARCH):
+        if entry.problem or entry.content.commit != candidate.release.source.commit:
+            continue
+        try:
+            found = chain.release_of(entry.content, new=True)
+            if not same(found.content, candidate.release):
+                continue
+            archive = found.content.archive
+            own = archive.sha256 == candidate.release.archive.sha256
+            key = chain.layout.archive(archive.sha256)
+            if own or stored_digest(chain.store, key, archive.size) == archive.sha256:
+                mine = candidate.archive if own else None
+                return Candidate(found.content, release_content(chain.layout, found.raw), mine)
+        except (Refused, NotFound, BlobMissing):  # not usable: publish the candidate
+            continue
+    return candidate
+
+
+def upload(chain: Chain, candidate: Candidate) -> None:
+    """Have archive and release in the store, in this order."""
+    for content in candidate.contents:
+        ensure(chain.store, content, times.now())
+
+
+def upload_again_if_gone(chain: Chain, candidate: Candidate) -> None:
+    """After the commit point: write again what a racing retention run took away."""
+    for content in candidate.contents:
+        put_again_if_gone(chain.store, content)

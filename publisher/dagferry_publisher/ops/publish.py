@@ -1,0 +1,107 @@
+"""Publish: pack a commit, upload it, and make it live by one compare-and-swap (design: "one commit point")."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dagferry_publisher.errors import AncestryUnknown, Conflict
+from dagferry_publisher.gitrepo import Ancestry
+from dagferry_publisher.ops import candidate as candidates
+from dagferry_publisher.ops.operation import apply
+from dagferry_publisher.ops.promote import refuse_if_held
+from dagferry_publisher.transaction import Move
+from dagferry_shared.pointer import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dagferry_publisher.chain import Chain
+    from dagferry_publisher.gitrepo import Repo
+    from dagferry_publisher.ops.candidate import Candidate, PublishRequest
+    from dagferry_publisher.ops.outcome import Outcome
+    from dagferry_publisher.transaction import Writer
+    from dagferry_shared.keys import Signer
+    from dagferry_shared.pointer import Pointer
+    from dagferry_shared.rules import Signed
+
+_NOTHING_CHANGED = "it is live already; nothing changed"
+
+
+def check_descends(repo: Repo, tip: str, commit: str) -> None:
+    """Demand that ``commit`` descends strictly from ``tip``.
+
+    Raises:
+        Conflict: it does not: an old pipeline run again, or a branch that was force-pushed.
+        AncestryUnknown: the clone is too shallow to tell, also after fetching more.
+    """
+    answer = Ancestry.NO if tip == commit else repo.ancestry_deepening(tip, commit)
+    if answer is Ancestry.NO:
+        raise Conflict(
+            f"commit {commit[:12]} does not descend from {tip[:12]}, the newest one published here: an older pipeline "
+            "must not overtake it (to publish it all the same: --force)"
+        )
+    if answer is Ancestry.UNKNOWN:
+        raise AncestryUnknown(
+            f"the clone is too shallow to tell whether {commit[:12]} descends from {tip[:12]}: set GIT_DEPTH: 0 in the "
+            "CI job, or git fetch --unshallow"
+        )
+
+
+def publish(
+    chain: Chain,
+    request: PublishRequest,
+    writer: Writer,
+    signers: Sequence[Signer],
+    *,
+    dry_run: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Outcome:
+    """Make a commit live on a channel.
+
+    Args:
+        chain: the channel.
+        request: what to publish.
+        writer: signs the pointer.
+        signers: sign the release.
+        dry_run: pack and check, write nothing.
+        progress: told what is being done, a line each.
+
+    Raises:
+        Conflict: not a descendant, or the race was lost.
+        AncestryUnknown: the clone is too shallow.
+        ChannelHeld: uploaded, and nothing moved.
+        Refused: the trust rules, or the archive's, forbid it.
+    """
+    head, _ = chain.verified_head()
+    if head and not request.force and head.content.commit != request.commit:
+        check_descends(request.repo, head.content.tip, request.commit)
+    with tempfile.TemporaryFile() as file:
+        progress(f"packing {', '.join(request.paths)} at {request.commit[:12]}")
+        candidate = candidates.prepare(chain, request, signers, file)
+        if head and request.force:
+            candidate = candidates.reuse(chain, head, candidate)
+        decide = _decision(chain, request, candidate)
+        if dry_run or candidates.is_live(chain, head, candidate.release):
+            outcome = apply(chain, writer, Action.PUBLISH, decide, dry_run=dry_run)
+        else:
+            progress(f"uploading {candidate.release.archive.files} files, {candidate.release.archive.size} bytes")
+            candidates.upload(chain, candidate)
+            outcome = apply(chain, writer, Action.PUBLISH, decide, dry_run=False)
+            candidates.upload_again_if_gone(chain, candidate)
+    return outcome if outcome.changed else replace(outcome, note=_NOTHING_CHANGED)
+
+
+def _decision(
+    chain: Chain, request: PublishRequest, candidate: Candidate
+) -> Callable[[Signed[Pointer] | None], Move | None]:
+    def decide(head: Signed[Pointer] | None) -> Move | None:
+        if candidates.is_live(chain, head, candidate.release):
+            return None
+        if head and not request.force:
+            check_descends(request.repo, head.content.tip, request.commit)
+        refuse_if_held(head.content if head else None, chain.channel)
+        return Move(Action.PUBLISH, candidate.envelope.sha256, request.commit, request.commit, None, request.reason)
+
+    return decide

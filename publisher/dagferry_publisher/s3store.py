@@ -1,0 +1,286 @@
+"""The write side of S3 by boto3, with the settings that Ceph RGW needs; the only module that knows boto3."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import partial
+from io import BytesIO
+from typing import TYPE_CHECKING, BinaryIO
+
+import boto3
+from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigParseError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+from urllib3.exceptions import HTTPError
+
+from dagferry_shared.errors import BlobMissing, StoreConflict, StoreDenied, StoreError, StoreUnreachable
+from dagferry_shared.store import Blob, BlobInfo, check_key
+from dagferry_shared.store.reading import CHUNK_BYTES, Interrupted, bounded, resumed, valid_keys
+from dagferry_shared.store.s3common import bare_etag, error_for
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+    from datetime import datetime
+
+    from botocore.response import StreamingBody
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
+
+MULTIPART_BYTES = 64 << 20  # a larger object is sent in parts; conditions do not hold for those (RGW ignores them)
+_PART_BYTES = 16 << 20
+_PARTIAL_CONTENT = 206
+_WRONG_SETTINGS = (ConfigParseError, CredentialRetrievalError, InvalidConfigError, PartialCredentialsError)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long one request may wait."""
+
+    connect_seconds: float = 5.0
+    read_seconds: float = 30.0  # without a byte
+
+
+class S3Store:
+    """A Store on ``s3://bucket/prefix``; credentials, endpoint and region come from where boto3 looks for them.
+
+    Args:
+        bucket: its name.
+        prefix: of every key; without slashes at its ends.
+        timeouts: of each request.
+
+    Raises:
+        StoreDenied: the settings cannot be used.
+        StoreUnreachable: the endpoint is not a URL.
+    """
+
+    def __init__(self, bucket: str, prefix: str = "", *, timeouts: Timeouts = Timeouts()) -> None:
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        with _translated(f"open {self._url('')}"):
+            session = boto3.session.Session()
+            # A retry of a conditional write meets its own first attempt and reports a conflict.
+            self._once = _client(session, 1, timeouts)
+            self._client = _client(session, 2, timeouts)
+        if "@" in self._client.meta.endpoint_url:
+            self.close()
+            raise StoreDenied("AWS_ENDPOINT_URL has a user or password in it: give them as AWS_ACCESS_KEY_ID and so on")
+
+    def __repr__(self) -> str:
+        return f"S3Store({self._url('')!r}, endpoint={self._client.meta.endpoint_url!r})"
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._once.close()
+        self._client.close()
+
+    def get(self, key: str, *, limit: int, if_none_match: str | None = None) -> Blob | None:
+        """See BlobReader.get."""
+        request = self._request(key)
+        if if_none_match:
+            request["IfNoneMatch"] = f'"{if_none_match}"'
+        try:
+            response = self._get(request)
+        except _NotModified:
+            if if_none_match:
+                return None
+            raise
+        what = f"read {self._url(key)}"
+        # Hardly more than the limit is asked of the connection, however much the object has.
+        chunks = _chunks(response["Body"], min(CHUNK_BYTES, limit + 1), what)
+        with closing(chunks):
+            return Blob(b"".join(bounded(chunks, key, limit)), bare_etag(response.get("ETag"), what))
+
+    def stream(self, key: str, *, limit: int) -> Generator[bytes]:
+        """See BlobReader.stream."""
+        return resumed(partial(self._open_at, check_key(key)), key, limit)
+
+    def head(self, key: str) -> BlobInfo | None:
+        """See Store.head."""
+        what = f"look at {self._url(key)}"
+        try:
+            with _translated(what):
+                found = self._client.head_object(Bucket=self._bucket, Key=self._prefix + check_key(key))
+        except BlobMissing:
+            return None
+        return BlobInfo(found["ContentLength"], found["LastModified"], bare_etag(found.get("ETag"), what))
+
+    def put(self, key: str, body: bytes | BinaryIO) -> None:
+        """See Store.put."""
+        name = self._prefix + check_key(key)
+        source = BytesIO(body) if isinstance(body, bytes) else body
+        size = _remaining(source)
+        with _translated(f"write {self._url(key)}"):
+            if size <= MULTIPART_BYTES:
+                self._client.put_object(Bucket=self._bucket, Key=name, Body=source)
+                return
+            config = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
+            self._client.upload_fileobj(source, self._bucket, name, Config=config)
+        stored = self.head(key)
+        if stored is None or stored.size != size:
+            kept = stored.size if stored else "none"
+            raise StoreUnreachable(f"cannot write {self._url(key)}: {size} bytes were sent, the store has {kept}")
+
+    def create(self, key: str, data: bytes) -> str:
+        """See Store.create."""
+        what = f"create {self._url(key)}"
+        with _translated(what, conditional=True):
+            done = self._once.put_object(
+                Bucket=self._bucket, Key=self._prefix + check_key(key), Body=data, IfNoneMatch="*"
+            )
+        return bare_etag(done.get("ETag"), what)
+
+    def replace(self, key: str, data: bytes, *, etag: str) -> str:
+        """See Store.replace."""
+        what = f"replace {self._url(key)}"
+        try:
+            with _translated(what, conditional=True):
+                # Unquoted: RGW compares with the quotes, so a quoted ETag never matches there.
+                done = self._once.put_object(
+                    Bucket=self._bucket, Key=self._prefix + check_key(key), Body=data, IfMatch=etag
+                )
+        except _NoSuchKey as error:  # AWS's answer where RGW says 412
+            raise StoreConflict(f"cannot {what}: it was removed") from error
+        return bare_etag(done.get("ETag"), what)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """See Store.keys."""
+        check_key(prefix + "x")
+        pages = self._client.get_paginator("list_objects_v2")
+        with _translated(f"list {self._url(prefix)}"):
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                names = (found["Key"].removeprefix(self._prefix) for found in page.get("Contents", []))
+                yield from valid_keys(names)
+
+    def discard(self, key: str) -> None:
+        """See Store.discard."""
+        try:
+            with _translated(f"remove {self._url(key)}"):
+                self._client.delete_object(Bucket=self._bucket, Key=self._prefix + check_key(key))
+        except (StoreDenied, BlobMissing):
+            return
+
+    def now(self) -> datetime:
+        """See Store.now; any answer tells the time, a refusal too."""
+        what = f"ask {self._url('')} for the time"
+        try:
+            with _translated(what):
+                answer = self._client.head_object(Bucket=self._bucket, Key=f"{self._prefix}clock")
+                date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        except StoreError as error:
+            if not isinstance(error.__cause__, ClientError):
+                raise
+            date = error.__cause__.response["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+        try:
+            return parsedate_to_datetime(date)
+        except ValueError as error:
+            raise StoreUnreachable(f"cannot {what}: it answered without a date") from error
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{key}"
+
+    def _request(self, key: str) -> GetObjectRequestTypeDef:
+        return {"Bucket": self._bucket, "Key": self._prefix + check_key(key)}
+
+    def _get(self, request: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef:
+        what = f"read s3://{request['Bucket']}/{request['Key']}"
+        with _translated(what, conditional="IfMatch" in request):
+            return self._client.get_object(**request)
+
+    def _open_at(self, key: str, offset: int, etag: str | None) -> tuple[str, Generator[bytes]]:
+        what = f"read {self._url(key)}"
+        request = self._request(key)
+        if etag is not None:
+            request |= {"IfMatch": f'"{etag}"', "Range": f"bytes={offset}-"}
+        response = self._get(request)
+        chunks = _chunks(response["Body"], CHUNK_BYTES, what)
+        if etag is not None and not response.get("ContentRange", "").startswith(f"bytes {offset}-"):
+            response["Body"].close()
+            raise StoreUnreachable(f"cannot {what} to its end: the store did not send the rest when asked to")
+        return bare_etag(response.get("ETag"), what), chunks
+
+
+class _NotModified(StoreUnreachable):
+    """304; an error only where it was not asked for."""
+
+
+class _NoSuchKey(BlobMissing):
+    """The object is missing, in a bucket that is not."""
+
+
+def _client(session: boto3.session.Session, attempts: int, timeouts: Timeouts) -> S3Client:
+    config = Config(
+        # Over https, boto3's default checksum trailers get 411 from RGW.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # A signed payload is one that the store checks, over https too.
+        s3={"addressing_style": "path", "payload_signing_enabled": True},
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        connect_timeout=timeouts.connect_seconds,
+        read_timeout=timeouts.read_seconds,
+    )
+    region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+    try:
+        return session.client("s3", region_name=region, config=config)
+    except ValueError:
+        # Not chained: the text repeats the whole endpoint.
+        raise StoreUnreachable("AWS_ENDPOINT_URL is not a URL like https://host or http://host:port") from None
+
+
+def _chunks(body: StreamingBody, size: int, what: str) -> Generator[bytes]:
+    try:
+        while chunk := body.read(size):
+            yield chunk
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise Interrupted(f"cannot {what} to its end: {_first_line(error)}") from error
+    finally:
+        body.close()
+
+
+def _remaining(source: BinaryIO) -> int:
+    start = source.tell()
+    end = source.seek(0, os.SEEK_END)
+    source.seek(start)
+    return end - start
+
+
+@contextmanager
+def _translated(what: str, *, conditional: bool = False) -> Iterator[None]:
+    """Turn whatever boto3 raises into the store error that it means."""
+    try:
+        yield
+    except ClientError as error:
+        raise _answered(error, what, conditional=conditional) from error
+    except NoCredentialsError as error:
+        raise StoreDenied(
+            f"cannot {what}: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        ) from error
+    except (ProfileNotFound, *_WRONG_SETTINGS) as error:
+        raise StoreDenied(f"cannot {what}: the AWS settings cannot be used: {_first_line(error)}") from error
+    except (BotoCoreError, Boto3Error, HTTPError, OSError) as error:
+        raise StoreUnreachable(f"cannot {what}: {_first_line(error)}") from error
+
+
+def _answered(error: ClientError, what: str, *, conditional: bool) -> StoreError:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = error.response.get("Error", {}).get("Code", "")
+    if code == "304":
+        return _NotModified(f"cannot {what}: 304 without being asked for")
+    meant = error_for(status, code, what, conditional=conditional)
+    return _NoSuchKey(*meant.args) if code == "NoSuchKey" else meant
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200]
