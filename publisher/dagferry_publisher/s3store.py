@@ -158,11 +158,12 @@ class S3Store:
     def keys(self, prefix: str) -> Iterator[str]:
         """See Store.keys."""
         check_key(prefix + "x")
+        start = self._prefix + prefix
         pages = self._client.get_paginator("list_objects_v2")
         with _translated(f"list {self._url(prefix)}"):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
-                names = (found["Key"].removeprefix(self._prefix) for found in page.get("Contents", []))
-                yield from valid_keys(names)
+            for page in pages.paginate(Bucket=self._bucket, Prefix=start):
+                names = (found["Key"] for found in page.get("Contents", []))
+                yield from valid_keys(name.removeprefix(self._prefix) for name in names if name.startswith(start))
 
     def discard(self, key: str) -> None:
         """See Store.discard."""
@@ -275,7 +276,7 @@ def _translated(what: str, *, conditional: bool = False) -> Iterator[None]:
 
 def _answered(error: ClientError, what: str, *, conditional: bool) -> StoreError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = error.response.get("Error", {}).get("Code", "")
+    code = error.response.get("Error", {}).get("Code") or ""  # None for an empty element
     if code == "304":
         return _NotModified(f"cannot {what}: 304 without being asked for")
     meant = error_for(status, code, what, conditional=conditional)

@@ -123,7 +123,7 @@ class Contexts:
 
 
 def load_contexts(environ: Mapping[str, str], cwd: Path, asked: str | None) -> Contexts:
-    """Read the files and choose: ``--context``, ``DAGFERRY_CONTEXT``, ``dagctl context use``, then a file's own choice."""
+    """Read the files and choose: ``--context``, ``DAGFERRY_CONTEXT``, ``dagctl context use``, a file's own choice."""
     known: dict[str, Context] = {}
     choices: list[tuple[str | None, str]] = [
         (asked, "--context"),
@@ -190,8 +190,8 @@ class Settings:
         setting = self.find(option, given)
         if setting is None:
             raise UsageError(
-                f"--{option} is needed: give it, set {variable(option)}, or put {option.replace('-', '_')} into a context "
-                f"of {PROJECT_FILE} (see dagctl config)"
+                f"--{option} is needed: give it, set {variable(option)}, or put {option.replace('-', '_')} into a "
+                f"context of {PROJECT_FILE} (see dagctl config)"
             )
         return setting.value
 

@@ -1,0 +1,192 @@
+"""Checking what lies in the store: every signature, digest and link of the chain, and on demand every object."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dagferry_publisher.archive import pack
+from dagferry_publisher.chain import Chain
+from dagferry_publisher.errors import NotFound
+from dagferry_publisher.stored import fetched, read_checked
+from dagferry_publisher.tree import select
+from dagferry_publisher.upload import stored_digest
+from dagferry_shared import times
+from dagferry_shared.errors import BlobMissing, DagferryError, Refused, StoreDenied, StoreUnreachable
+from dagferry_shared.pointer import Action
+from dagferry_shared.rules import Rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from dagferry_publisher.chain import Entry
+    from dagferry_publisher.gitrepo import Repo
+    from dagferry_shared.release import Release
+    from dagferry_shared.strictjson import Json
+
+MAX_ARCHIVE = 2**40  # bytes; only bounds an endless object
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the store that is not as it must be."""
+
+    key: str
+    problem: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What was checked, by kind, and what was found."""
+
+    checked: Counter[str] = field(default_factory=Counter)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, key: str, problem: DagferryError | str) -> None:
+        """Record a finding."""
+        self.findings.append(Finding(key, str(problem)))
+
+    def as_json(self) -> dict[str, Json]:
+        """Return the document that ``--json`` prints."""
+        return {
+            "checked": dict(self.checked),
+            "findings": [{"key": finding.key, "problem": finding.problem} for finding in self.findings],
+            "notes": list(self.notes),
+        }
+
+
+class Audit:
+    """A check of one channel, or with ``everything`` of all objects of its bundle.
+
+    Only an unreachable or denying store ends it early; everything else is a finding.
+    """
+
+    def __init__(
+        self, chain: Chain, *, rebuild: Repo | None = None, progress: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self.chain = chain
+        self.report = Report()
+        self._rebuild = rebuild
+        self._progress = progress
+        self._releases: dict[str, Release] = {}  # verified, by digest
+        self._archives: set[str] = set()  # digests of archives read in full
+
+    def channel(self, chain: Chain, *, all_archives: bool) -> None:
+        """Check a channel's pointer and chain, its releases, and the live archive or all of them."""
+        key = chain.layout.pointer(chain.channel)
+        self._progress(f"channel {chain.channel}")
+        try:
+            head, _ = chain.verified_head()
+        except (StoreUnreachable, StoreDenied):
+            raise
+        except DagferryError as problem:
+            self.report.add(key, problem)
+            return
+        if head is None:
+            self.report.add(key, f"nothing is published on channel {chain.channel}")
+            return
+        self.report.checked["pointers"] += 1
+        try:
+            chain.rules.new_pointer(head.raw, now=times.now())
+            chain.rules.check_expiry(head.content, now=times.now())
+        except Refused as problem:
+            self.report.add(key, problem)
+        entries = self._entries(chain, chain.walk(head))
+        self._check_history(chain, entries)
+        for index, entry in enumerate(entries):
+            self._entry(chain, entry, archive=all_archives or index == 0)
+
+    def _entries(self, chain: Chain, walk: Iterator[Entry]) -> list[Entry]:
+        entries: list[Entry] = []
+        try:
+            entries.extend(walk)
+        except Refused as problem:
+            self.report.add(chain.layout.history(chain.channel), problem)
+        return entries
+
+    def _check_history(self, chain: Chain, entries: list[Entry]) -> None:
+        positions = set(chain.positions())
+        linked = {entry.content.position: entry for entry in entries}
+        for position, entry in linked.items():
+            key = chain.layout.history_entry(chain.channel, *position)
+            if position not in positions:
+                self.report.add(key, "the live pointer has no history copy (the next publish writes it)")
+            if entry.problem:
+                self.report.add(key, entry.problem)
+        for position in positions - linked.keys():
+            self.report.add(chain.layout.history_entry(chain.channel, *position), "not part of the chain")
+        for newer, older in itertools.pairwise(entries):
+            expected = (older.content.epoch, older.content.sequence + 1)
+            if newer.content.position != expected and newer.content.action is not Action.REPAIR:
+                key = chain.layout.history_entry(chain.channel, *newer.content.position)
+                self.report.add(key, f"follows {older.content.epoch}-{older.content.sequence}: a gap")
+
+    def _entry(self, chain: Chain, entry: Entry, *, archive: bool) -> None:
+        self.report.checked["history entries"] += 1
+        key = chain.layout.release(entry.content.release)
+        try:
+            if entry.content.release not in self._releases:
+                self._releases[entry.content.release] = chain.release_of(entry.content).content
+                self.report.checked["releases"] += 1
+            if archive:
+                release = self._releases[entry.content.release]
+                key = chain.layout.archive(release.archive.sha256)
+                self._archive(chain, release)
+        except (Refused, NotFound, BlobMissing) as problem:
+            self.report.add(key, problem)
+
+    def _archive(self, chain: Chain, release: Release) -> None:
+        if release.archive.sha256 in self._archives:
+            return
+        self._progress(f"archive {release.archive.sha256[:16]} of commit {release.source.commit[:12]}")
+        with fetched(chain, release) as file:
+            manifest = read_checked(file, release)
+        self._archives.add(release.archive.sha256)
+        self.report.checked["archives"] += 1
+        if self._rebuild:
+            self._compare(chain, release, manifest.tar_sha256)
+
+    def _compare(self, chain: Chain, release: Release, tar_sha256: str) -> None:
+        """Pack the release's commit again and compare tree and tar: it is what the repository holds."""
+        assert self._rebuild is not None  # noqa: S101 - the caller looked
+        repo, source = self._rebuild, release.source
+        commit = repo.resolve(source.commit)
+        items = select(repo, commit, source.paths, source.selection)
+        with tempfile.TemporaryFile() as file:
+            packed = pack(repo, items, int(repo.commit_info(commit).committed.timestamp()), file)
+        self.report.checked["rebuilds"] += 1
+        if (packed.manifest.tree, packed.manifest.tar_sha256) != (release.tree, tar_sha256):
+            key = chain.layout.archive(release.archive.sha256)
+            self.report.add(key, f"commit {source.commit[:12]} packs to another tree or tar than was signed")
+
+    def everything(self) -> None:
+        """Check all channels of the bundle, and that every release and archive is named by its own digest."""
+        store, layout, trust = self.chain.store, self.chain.layout, self.chain.rules.trust
+        keys = sorted(store.keys(layout.root))
+        prefix = layout.channel("")[:-1]
+        for name in sorted({key.removeprefix(prefix).split("/")[0] for key in keys if key.startswith(prefix)}):
+            try:
+                chain = Chain(store, Rules(trust, name))
+            except Refused as problem:
+                self.report.add(layout.channel(name), problem)
+                continue
+            self.channel(chain, all_archives=True)
+        for key in keys:
+            self._object(key)
+
+    def _object(self, key: str) -> None:
+        name = key.rsplit("/", 1)[-1]
+        digest = name.removesuffix(".tar.zst").removesuffix(".json")
+        if "/archives/" in key:
+            named = digest in self._archives or stored_digest(self.chain.store, key, MAX_ARCHIVE) == digest
+        elif "/releases/" in key:
+            named = digest in self._releases or stored_digest(self.chain.store, key, MAX_ARCHIVE) == digest
+        else:
+            return
+        self.report.checked["objects"] += 1
+        if not named:
+            self.report.add(key, "its content does not have the digest that it is named by")

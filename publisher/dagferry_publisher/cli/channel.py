@@ -1,0 +1,104 @@
+"""``dagctl hold``, ``resume``, ``refresh``, ``promote`` and ``repair``: moves of a channel that need no clone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dagferry_publisher.cli.command import BUNDLE, JSON, STORE, TARGET, TRUST, command
+from dagferry_publisher.cli.options import DryRun, Expires, PointerKey, Reason
+from dagferry_publisher.cli.output import show_outcome
+from dagferry_publisher.cli.session import Cli
+from dagferry_publisher.ops import hold, promote, refresh, repair
+from dagferry_shared import names
+
+
+def _register_hold(app: typer.Typer) -> None:
+    @command(app, "hold", *TARGET)
+    def run_hold(
+        cli: Cli, pointer_key: PointerKey = None, expires: Expires = None, reason: Reason = "", dry_run: DryRun = False
+    ) -> None:
+        """Hold a channel where it is: publish and promote upload, and move nothing, until dagctl resume.
+
+        \b
+        Example: dagctl hold --reason "incident 4711"
+        """
+        chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
+        show_outcome(cli.out, hold.hold(chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run))
+
+    @command(app, "resume", *TARGET)
+    def run_resume(
+        cli: Cli, pointer_key: PointerKey = None, expires: Expires = None, reason: Reason = "", dry_run: DryRun = False
+    ) -> None:
+        """Lift a hold, and say what the next publish meets. Nothing is deployed by it."""
+        chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
+        show_outcome(cli.out, hold.resume(chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run))
+
+
+def _register_refresh(app: typer.Typer) -> None:
+    @command(app, "refresh", *TARGET)
+    def run_refresh(
+        cli: Cli, pointer_key: PointerKey = None, expires: Expires = None, reason: Reason = "", dry_run: DryRun = False
+    ) -> None:
+        """Sign the live release again, with a new expiry; a hold stays. Run it on a schedule where pointers expire.
+
+        \b
+        Example: dagctl refresh --expires 7d
+        """
+        chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
+        show_outcome(cli.out, refresh.refresh(chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run))
+
+
+def _register_promote(app: typer.Typer) -> None:
+    @command(app, "promote", STORE, BUNDLE, TRUST, JSON)
+    def run_promote(  # noqa: PLR0913 - a parameter is an option here
+        cli: Cli,
+        source: Annotated[str, typer.Option("--from", metavar="CHANNEL", help="Channel whose live release is taken.")],
+        target: Annotated[str, typer.Option("--to", metavar="CHANNEL", help="Channel that is moved to it.")],
+        pointer_key: PointerKey = None,
+        expires: Expires = None,
+        reason: Reason = "",
+        dry_run: DryRun = False,
+    ) -> None:
+        """Move a channel to what another one has live, if its own trust rules accept that release.
+
+        \b
+        Example: dagctl promote --from canary --to main
+        """
+        origin = cli.chain(source)
+        chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run, channel=target)
+        outcome = promote.promote(origin, chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run)
+        show_outcome(cli.out, outcome)
+
+
+def _register_repair(app: typer.Typer) -> None:
+    @command(app, "repair", *TARGET)
+    def run_repair(
+        cli: Cli,
+        pointer_key: PointerKey = None,
+        expires: Expires = None,
+        reason: Reason = "",
+        new_epoch: Annotated[
+            bool,
+            typer.Option(
+                "--new-epoch", help="Begin the trust file's epoch (after a compromised key, a restored bucket)."
+            ),
+        ] = False,
+        dry_run: DryRun = False,
+    ) -> None:
+        """Bring back a pointer that is gone, damaged or behind its history, from the newest history copy that verifies.
+
+        Run dagctl verify first: it says what is wrong.
+        """
+        chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
+        why = names.text(reason, "--reason")
+        show_outcome(cli.out, repair.repair(chain, writer, reason=why, new_epoch=new_epoch, dry_run=dry_run))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    _register_hold(app)
+    _register_refresh(app)
+    _register_promote(app)
+    _register_repair(app)

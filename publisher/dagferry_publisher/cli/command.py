@@ -1,0 +1,93 @@
+"""Registering a command: its own options, plus the common ones it names, and a session made of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dagferry_publisher.cli.exits import describe, epilog, exit_code
+from dagferry_publisher.cli.session import Cli
+from dagferry_publisher.settings import variable
+from dagferry_shared.errors import DagferryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def env_help(option: str, words: str) -> str:
+    """Return help text with the option's environment variable."""
+    return f"{words} [env: {variable(option)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """An option that many commands have."""
+
+    name: str
+    words: str
+    flag: bool = False
+
+    def parameter(self) -> inspect.Parameter:
+        """Return it as a parameter of a command's function."""
+        help_text = self.words if self.flag else env_help(self.name, self.words)
+        option = typer.Option(f"--{self.name}", help=help_text, rich_help_panel="Where")
+        kind: Any = Annotated[bool, option] if self.flag else Annotated[str | None, option]
+        default = False if self.flag else None
+        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+STORE = Common("store", "Object store: s3://bucket/prefix or file:///directory.")
+BUNDLE = Common("bundle", "Bundle: one named DAG tree (default: the trust file's).")
+CHANNEL = Common("channel", "Channel: a named line of deployment, e.g. main.")
+TRUST = Common("trust", "Trust file: which keys may sign what.")
+JSON = Common("json", "Print one JSON document; errors are JSON on stderr.", flag=True)
+TARGET = (STORE, BUNDLE, CHANNEL, TRUST, JSON)
+
+
+def report(error: DagferryError, *, as_json: bool) -> None:
+    """Write an error to stderr: one line that says what to do, or a JSON document."""
+    document = describe(error)
+    if as_json:
+        sys.stderr.write(json.dumps(document) + "\n")
+    else:
+        facts = document["error"]
+        sys.stderr.write(f"dagctl: {facts['reason']}: {facts['message']}\n")
+
+
+def command(app: typer.Typer, name: str, *common: Common) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register ``function(cli, …own options)`` as a command with the common options added.
+
+    Args:
+        app: the command group.
+        name: of the command.
+        common: the common options it has.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        parameters = [context, *keyword, *(option.parameter() for option in common)]
+
+        @functools.wraps(function)
+        def run(ctx: typer.Context, **values: object) -> None:
+            given = {option.name: values.pop(option.name) for option in common}
+            try:
+                function(Cli(given, ctx.find_root().params.get("context")), **values)
+            except DagferryError as error:
+                report(error, as_json=bool(given.get("json")))
+                raise typer.Exit(exit_code(error)) from error
+
+        del run.__wrapped__
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        app.command(name, epilog=epilog())(run)
+        return function
+
+    return register

@@ -1,0 +1,74 @@
+"""The one place that maps an error to an exit code. The codes are part of the interface; README lists them."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from dagferry_publisher import errors
+from dagferry_shared.errors import BlobMissing, DagferryError, Refused, StoreConflict, StoreDenied, StoreUnreachable
+from dagferry_shared.store.url import BadStoreUrl
+
+
+class Exit(IntEnum):
+    """Exit codes of ``dagctl``."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    REFUSED = 3
+    CONFLICT = 4
+    HELD = 5
+    ANCESTRY_UNKNOWN = 6
+    STORE_UNREACHABLE = 7
+    NOT_FOUND = 8
+    STORE_DENIED = 9
+    UNSAFE_STORE = 10
+
+
+MEANING = {
+    Exit.OK: "done, or nothing had to be done",
+    Exit.UNEXPECTED: "unexpected: a bug, or this machine's fault",
+    Exit.USAGE: "usage: a setting is missing or wrong",
+    Exit.REFUSED: "refused: signatures, trust rules, archive rules, clock; or verify found something",
+    Exit.CONFLICT: "conflict: not a descendant, a lost race, or a pointer that needs repair",
+    Exit.HELD: "held: the channel is held, the release is uploaded, nothing was moved",
+    Exit.ANCESTRY_UNKNOWN: "ancestry unknown: the clone is too shallow (GIT_DEPTH: 0)",
+    Exit.STORE_UNREACHABLE: "store unreachable: try again",
+    Exit.NOT_FOUND: "not found: commit, path, release, channel or bucket",
+    Exit.STORE_DENIED: "store denied: wrong credentials, or no permission",
+    Exit.UNSAFE_STORE: "unsafe store: it ignores conditional writes",
+}
+
+_CODES: tuple[tuple[type[DagferryError], Exit], ...] = (
+    (errors.UsageError, Exit.USAGE),
+    (BadStoreUrl, Exit.USAGE),
+    (Refused, Exit.REFUSED),
+    (errors.FoundProblems, Exit.REFUSED),
+    (errors.Conflict, Exit.CONFLICT),
+    (StoreConflict, Exit.CONFLICT),
+    (errors.ChannelHeld, Exit.HELD),
+    (errors.AncestryUnknown, Exit.ANCESTRY_UNKNOWN),
+    (StoreUnreachable, Exit.STORE_UNREACHABLE),
+    (errors.NotFound, Exit.NOT_FOUND),
+    (BlobMissing, Exit.NOT_FOUND),
+    (StoreDenied, Exit.STORE_DENIED),
+    (errors.UnsafeStore, Exit.UNSAFE_STORE),
+)
+
+
+def exit_code(error: DagferryError) -> Exit:
+    """Return the exit code of an error."""
+    return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNEXPECTED)
+
+
+def describe(error: DagferryError) -> dict[str, dict[str, object]]:
+    """Return an error as ``--json`` prints it on stderr."""
+    code = exit_code(error)
+    reason = str(error.reason) if isinstance(error, Refused) else code.name.lower().replace("_", "-")
+    message = error.detail if isinstance(error, Refused) else str(error)
+    return {"error": {"reason": reason, "message": message, "exit_code": int(code)}}
+
+
+def epilog() -> str:
+    """Return the table of exit codes for ``--help``."""
+    return "Exit codes: " + "; ".join(f"{int(code)} {words}" for code, words in MEANING.items())

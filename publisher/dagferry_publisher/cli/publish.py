@@ -1,0 +1,153 @@
+"""``dagctl publish``: make a commit live on a channel."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagferry_publisher import repository
+from dagferry_publisher.archive import DEFAULT_LEVEL, MAX_LEVEL
+from dagferry_publisher.cli.command import TARGET, command, env_help
+from dagferry_publisher.cli.options import DryRun, Expires, PointerKey, Reason, ReleaseKey
+from dagferry_publisher.cli.output import show_outcome
+from dagferry_publisher.cli.session import Cli
+from dagferry_publisher.errors import UsageError
+from dagferry_publisher.gitrepo import Repo
+from dagferry_publisher.ops.candidate import PublishRequest
+from dagferry_publisher.ops.publish import publish
+from dagferry_publisher.settings import Settings
+from dagferry_publisher.tree import check_paths
+from dagferry_shared import __version__, globs, names
+from dagferry_shared.release import Builder, Selection, source_path
+
+
+def _ref(settings: Settings, given: str | None, repo: Repo, commit: str) -> str:
+    setting = settings.find("ref", given)
+    ref = setting.value[0] if setting else repo.branch_at(commit)
+    if not ref:
+        raise UsageError("--ref is needed: the commit is not on the branch that is checked out")
+    return names.word(ref, "--ref")
+
+
+def _repository(settings: Settings, given: str | None, repo: Repo) -> str:
+    setting = settings.find("repository", given)
+    address = setting.value[0] if setting else repo.origin()
+    if not address:
+        raise UsageError("--repository is needed: the clone has no remote called origin")
+    return repository.normalise(address)
+
+
+def _selection(
+    settings: Settings, include: list[str] | None, exclude: list[str] | None, trusted: Selection
+) -> Selection:
+    """Return the globs given, else those of the trust file: a release must have exactly these anyway."""
+    found = settings.find("include", include), settings.find("exclude", exclude)
+    if found == (None, None):
+        return trusted
+    words = [setting.value if setting else () for setting in found]
+    return Selection(
+        tuple(globs.pattern(glob, "--include") for glob in words[0]),
+        tuple(globs.pattern(glob, "--exclude") for glob in words[1]),
+    )
+
+
+def _paths(settings: Settings, given: list[str] | None, trusted: tuple[str, ...]) -> tuple[str, ...]:
+    setting = settings.find("path", given)
+    if setting is None:
+        return trusted
+    return check_paths([source_path(path.rstrip("/") or path, "--path") for path in setting.value])
+
+
+def _builder(settings: Settings) -> Builder:
+    pipeline = settings.find("pipeline")
+    where = "gitlab-ci" if os.environ.get("GITLAB_CI") else "dagctl"
+    return Builder(where, __version__, names.clean_text(pipeline.value[0]) if pipeline else None)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @command(app, "publish", *TARGET)
+    def run(  # noqa: PLR0913 - a parameter is an option here
+        cli: Cli,
+        repo: Annotated[
+            str | None, typer.Option(help=env_help("repo", "Clone [default: CI_PROJECT_DIR, else here]."))
+        ] = None,
+        commit: Annotated[
+            str | None, typer.Option(help=env_help("commit", "Commit [default: CI_COMMIT_SHA, else HEAD]."))
+        ] = None,
+        path: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="DIR",
+                help=env_help(
+                    "path",
+                    "Directory of the repository; with one its content is the root, with several their names are kept "
+                    "[default: what the trust file allows].",
+                ),
+            ),
+        ] = None,
+        include: Annotated[
+            list[str] | None, typer.Option(metavar="GLOB", help=env_help("include", "Pack only what matches."))
+        ] = None,
+        exclude: Annotated[
+            list[str] | None, typer.Option(metavar="GLOB", help=env_help("exclude", "Leave out what matches; it wins."))
+        ] = None,
+        repository_url: Annotated[
+            str | None,
+            typer.Option(
+                "--repository",
+                help=env_help("repository", "Address of the repository [default: CI_PROJECT_URL, origin]."),
+            ),
+        ] = None,
+        ref: Annotated[
+            str | None, typer.Option(help=env_help("ref", "Branch or tag [default: CI_COMMIT_REF_NAME, branch]."))
+        ] = None,
+        release_key: ReleaseKey = None,
+        pointer_key: PointerKey = None,
+        expires: Expires = None,
+        reason: Reason = "",
+        level: Annotated[int, typer.Option(min=1, max=MAX_LEVEL, help="zstd compression level.")] = DEFAULT_LEVEL,
+        force: Annotated[
+            bool, typer.Option("--force", help="Publish although the commit does not descend from the newest one.")
+        ] = False,
+        dry_run: DryRun = False,
+    ) -> None:
+        """Pack the DAGs at a commit, sign them, upload them, and make them live in one atomic step.
+
+        Publishing what is live already is a success that changes nothing, so a job can be run again. A commit that
+        does not descend from the newest one published is refused (exit 4). On a held channel the release is uploaded
+        and nothing is moved (exit 5).
+
+        \b
+        Example: dagctl publish --store s3://dags --bundle analytics --channel main --trust trust.json --path dags
+        """
+        settings = cli.settings
+        chain = cli.chain()
+        where = settings.find("repo", repo)
+        clone = Repo(Path(where.value[0] if where else "."))
+        setting = settings.find("commit", commit)
+        revision = setting.value[0] if setting else "HEAD"
+        signers = cli.signers("release-key", release_key, chain)
+        writer = cli.writer(chain, pointer_key, expires)
+        full = clone.resolve(revision)
+        entry = chain.rules.entry
+        request = PublishRequest(
+            repo=clone,
+            commit=full,
+            ref=_ref(settings, ref, clone, full),
+            repository=_repository(settings, repository_url, clone),
+            paths=_paths(settings, path, entry.paths),
+            selection=_selection(settings, include, exclude, entry.selection),
+            builder=_builder(settings),
+            reason=names.text(reason, "--reason"),
+            force=force,
+            level=level,
+        )
+        if not dry_run:
+            cli.ready_to_write(chain)
+        outcome = publish(chain, request, writer, signers, dry_run=dry_run, progress=cli.out.progress)
+        show_outcome(cli.out, outcome)
