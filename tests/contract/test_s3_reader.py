@@ -1,0 +1,245 @@
+"""What only the puller's S3 adapter does: rotation, anonymous reads, TLS, settings of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+import ssl
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from dagferry_puller.awsenv import AwsSettingsError
+from dagferry_puller.readers import open_reader
+from dagferry_puller.s3reader import S3Reader, Timeouts
+from dagferry_shared.errors import StoreDenied, StoreUnreachable
+from dagferry_shared.store.directory import DirectoryReader
+from dagferry_shared.store.memory import MemoryStore
+from dagferry_shared.store.url import BadStoreUrl
+from support.raw_server import RawServer, failure, reply
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dagferry_shared.store import BlobReader
+
+SHORT = Timeouts(2.0, 0.5, 5.0, 5.0)
+KEYS = {"AWS_ACCESS_KEY_ID": "envkey", "AWS_SECRET_ACCESS_KEY": "SECRETSHOWNNOWHERE"}
+
+
+def write_credentials(path: Path, key: str) -> None:
+    """As a Kubernetes Secret is updated: another file takes the name."""
+    new = path.with_name("new")
+    new.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = secret\n")
+    new.replace(path)
+
+
+def test_rotated_credentials_are_used_from_the_next_call_on(tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    write_credentials(path, "first")
+    with RawServer(reply("200 OK", b"data")) as server:
+        environ = {"AWS_SHARED_CREDENTIALS_FILE": str(path), "AWS_ENDPOINT_URL": server.endpoint}
+        reader = S3Reader("bucket", environ=environ, home=tmp_path, timeouts=SHORT)
+        reader.get("key", limit=9)
+        write_credentials(path, "second")
+        reader.get("key", limit=9)
+        list(reader.stream("key", limit=9))
+    used = [request.partition("Credential=")[2].partition("/")[0] for request in server.requests]
+    assert used == ["first", "second", "second"]
+
+
+def test_credentials_that_cannot_be_read_for_a_moment_are_denied_until_they_can(tmp_path: Path) -> None:
+    path = tmp_path / "credentials"
+    write_credentials(path, "first")
+    with RawServer(reply("200 OK", b"data")) as server:
+        environ = {"AWS_SHARED_CREDENTIALS_FILE": str(path), "AWS_ENDPOINT_URL": server.endpoint}
+        reader = S3Reader("bucket", environ=environ, home=tmp_path, timeouts=SHORT)
+        path.write_text("SECRETSHOWNNOWHERE")
+        with pytest.raises(StoreDenied) as got:
+            reader.get("key", limit=9)
+        assert "SECRETSHOWNNOWHERE" not in str(got.value)
+        with pytest.raises(StoreDenied):
+            list(reader.stream("key", limit=9))
+        write_credentials(path, "second")
+        assert reader.get("key", limit=9) is not None
+    assert len(server.requests) == 1
+
+
+def test_a_session_token_from_the_environment_is_not_mixed_with_a_key_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_credentials(tmp_path / "credentials", "filekey")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "stale")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    with RawServer(reply("200 OK", b"data")) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        S3Reader("bucket", timeouts=SHORT).get("key", limit=9)
+    assert "x-amz-security-token" not in server.requests[0].lower()
+
+
+def test_obstore_takes_nothing_from_the_environment_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(reply("200 OK", b"data")) as server, RawServer(reply("200 OK", b"wrong")) as other:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", other.endpoint)
+        monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")
+        monkeypatch.setenv("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true")
+        reader = S3Reader(
+            "bucket", environ={**KEYS, "AWS_ENDPOINT_URL": server.endpoint}, home=tmp_path, timeouts=SHORT
+        )
+        reader.get("key", limit=9)
+    assert other.requests == []
+    assert server.requests[0].startswith("GET /bucket/key ")
+    assert "Credential=envkey/" in server.requests[0]
+
+
+def test_without_credentials_requests_are_anonymous(tmp_path: Path) -> None:
+    with RawServer(reply("200 OK", b"data"), failure("403 Forbidden", "AccessDenied")) as server:
+        reader = S3Reader("bucket", environ={"AWS_ENDPOINT_URL": server.endpoint}, home=tmp_path, timeouts=SHORT)
+        assert reader.get("key", limit=9) is not None
+        with pytest.raises(StoreDenied, match="without credentials"):
+            reader.get("key", limit=9)
+    assert "authorization" not in server.requests[0].lower()
+
+
+def test_a_wrong_setting_is_told_at_once(tmp_path: Path) -> None:
+    for environ in (
+        {"AWS_ENDPOINT_URL": "not a url"},
+        {"AWS_CA_BUNDLE": str(tmp_path / "missing")},
+        {"AWS_CA_BUNDLE": "/dev/null"},
+    ):
+        with pytest.raises(AwsSettingsError):
+            S3Reader("bucket", environ=environ, home=tmp_path)
+
+
+def test_a_broken_ca_certificate_is_told_at_once(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(AwsSettingsError, match="does not accept its settings") as got:
+        S3Reader("bucket", environ={"AWS_CA_BUNDLE": str(bundle)}, home=tmp_path)
+    assert "\n" not in str(got.value)
+
+
+def test_a_redirect_to_another_host_gets_no_credentials(tmp_path: Path) -> None:
+    # obstore follows it and has no option against that; what comes back is verified as anything else.
+    with RawServer(reply("200 OK", b"evil")) as other:
+        redirect = reply("307 Temporary Redirect", Location=f"{other.endpoint}/x".replace("localhost", "127.0.0.1"))
+        with RawServer(redirect) as server:
+            environ = {**KEYS, "AWS_SESSION_TOKEN": "token", "AWS_ENDPOINT_URL": server.endpoint}
+            S3Reader("bucket", environ=environ, home=tmp_path, timeouts=SHORT).get("key", limit=9)
+    assert "authorization" not in other.requests[0].lower()
+
+
+def test_a_url_opens_the_reader_that_it_names(tmp_path: Path, bucket: str) -> None:
+    assert isinstance(open_reader(tmp_path.as_uri()), DirectoryReader)
+    assert repr(open_reader(f"s3://{bucket}/pre")).startswith(f"S3Reader('s3://{bucket}/pre/'")
+    with pytest.raises(BadStoreUrl):
+        open_reader("ftp://host/path")
+
+
+def test_obstore_is_loaded_only_for_s3() -> None:
+    code = "import sys, dagferry_puller.readers as r; r.open_reader('file:///tmp'); print('obstore' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+class Certificates:
+    """A CA, and a server certificate of it, for localhost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        ca = self._signed("the CA", ca_key, "the CA", ca_key, ca=True)
+        self.ca = self._written("ca", ca_key, ca)
+        self.server = self._written("server", key, self._signed("server", key, "the CA", ca_key, ca=False))
+
+    @staticmethod
+    def _signed(
+        name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *, ca: bool
+    ) -> x509.Certificate:
+        now = dt.datetime.now(dt.UTC)
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .sign(signer, hashes.SHA256())
+        )
+
+    def _written(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> Path:
+        path = self.folder / f"{name}.pem"
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (self.folder / f"{name}.key").write_bytes(private)
+        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def context(self, certificate: Path) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        return context
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+def reader_on(server: RawServer, home: Path, **environ: str) -> BlobReader:
+    return S3Reader("bucket", environ={"AWS_ENDPOINT_URL": server.endpoint, **environ}, home=home, timeouts=SHORT)
+
+
+def test_the_ca_of_aws_ca_bundle_is_trusted(certificates: Certificates, tmp_path: Path) -> None:
+    with RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.server)) as server:
+        blob = reader_on(server, tmp_path, AWS_CA_BUNDLE=str(certificates.ca)).get("key", limit=9)
+    assert blob is not None
+
+
+def test_an_unknown_ca_is_told_with_the_cure(certificates: Certificates, tmp_path: Path) -> None:
+    with (
+        RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.server)) as server,
+        pytest.raises(StoreUnreachable, match="set AWS_CA_BUNDLE"),
+    ):
+        reader_on(server, tmp_path).get("key", limit=9)
+    assert server.requests == []
+
+
+def test_a_ca_certificate_as_the_servers_own_is_told_with_the_cure(certificates: Certificates, tmp_path: Path) -> None:
+    with (
+        RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.ca)) as server,
+        pytest.raises(StoreUnreachable, match="a certificate of its own"),
+    ):
+        reader_on(server, tmp_path, AWS_CA_BUNDLE=str(certificates.ca)).get("key", limit=9)
+
+
+def test_a_replaced_ca_file_is_read_again(certificates: Certificates, tmp_path: Path) -> None:
+    bundle = tmp_path / "bundle.pem"
+    (tmp_path / "other").mkdir()
+    bundle.write_bytes(Certificates(tmp_path / "other").ca.read_bytes())
+    with RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.server)) as server:
+        reader = reader_on(server, tmp_path, AWS_CA_BUNDLE=str(bundle))
+        with pytest.raises(StoreUnreachable):
+            reader.get("key", limit=9)
+        os.replace(certificates.ca, bundle)
+        assert reader.get("key", limit=9) is not None
+
+
+def test_a_memory_store_uses_the_clock_that_it_is_given() -> None:
+    now = dt.datetime(2026, 1, 2, tzinfo=dt.UTC)
+    store = MemoryStore(clock=lambda: now)
+    store.create("a", b"")
+    info = store.head("a")
+    assert info is not None
+    assert store.now() == info.modified == now
