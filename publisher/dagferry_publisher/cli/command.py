@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import OptionInfo
 
 from dagferry_publisher.cli.exits import describe, epilog, exit_code
 from dagferry_publisher.cli.session import Cli
@@ -18,6 +19,11 @@ from dagferry_shared.errors import DagferryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_PRIVATE = {
+    "release-key",
+    "pointer-key",
+}  # their variables name private keys, also where an option takes the public one
 
 
 def env_help(option: str, words: str) -> str:
@@ -36,7 +42,7 @@ class Common:
     def parameter(self) -> inspect.Parameter:
         """Return it as a parameter of a command's function."""
         help_text = self.words if self.flag else env_help(self.name, self.words)
-        option = typer.Option(f"--{self.name}", help=help_text, rich_help_panel="Where")
+        option = typer.Option(f"--{self.name}", help=help_text, envvar=variable(self.name) if self.flag else None)
         kind: Any = Annotated[bool, option] if self.flag else Annotated[str | None, option]
         default = False if self.flag else None
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
@@ -48,6 +54,17 @@ CHANNEL = Common("channel", "Channel: a named line of deployment, e.g. main.")
 TRUST = Common("trust", "Trust file: which keys may sign what.")
 JSON = Common("json", "Print one JSON document; errors are JSON on stderr.", flag=True)
 TARGET = (STORE, BUNDLE, CHANNEL, TRUST, JSON)
+
+
+def _with_variable(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Let an option that the settings do not resolve read its own environment variable."""
+    for info in getattr(parameter.annotation, "__metadata__", ()):
+        if isinstance(info, OptionInfo):
+            names = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
+            option = names[0].removeprefix("--") if names else parameter.name.replace("_", "-")
+            if "[env:" not in (info.help or "") and option not in _PRIVATE:
+                info.envvar = variable(option)
+    return parameter
 
 
 def report(error: DagferryError, *, as_json: bool) -> None:
@@ -71,7 +88,7 @@ def command(app: typer.Typer, name: str, *common: Common) -> Callable[[Callable[
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        keyword = [_with_variable(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)) for parameter in own]
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
         parameters = [context, *keyword, *(option.parameter() for option in common)]
 

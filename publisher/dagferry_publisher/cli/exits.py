@@ -71,4 +71,4 @@ def describe(error: DagferryError) -> dict[str, dict[str, object]]:
 
 def epilog() -> str:
     """Return the table of exit codes for ``--help``."""
-    return "Exit codes: " + "; ".join(f"{int(code)} {words}" for code, words in MEANING.items())
+    return "\b\nExit codes:\n" + "\n".join(f"  {int(code):>2}  {words}" for code, words in MEANING.items())
