@@ -1,0 +1,47 @@
+# Everything runs in .venv, made on first use. Needs git, make and python3 >= 3.11 with venv.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+STORE  ?= dir
+SHELL  := /bin/bash
+
+.PHONY: help install lint format test cover demo bench clean
+.DEFAULT_GOAL := help
+
+help:           ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml .constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "venv is missing: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt --editable '.[publisher,puller]' --group dev
+	@touch $@
+
+install: $(READY) ## Make .venv with both commands and the development tools.
+
+lint: $(READY)  ## ruff, mypy --strict, import-linter.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: $(READY)  ## All tests, in parallel; fails below 95 % branch coverage.
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+
+demo: $(READY)  ## The main job on real DAGs; STORE=s3 does it through an S3 API on loopback.
+	@$(BIN)/python tests/demo/demo.py --store $(STORE)
+
+bench: $(READY) ## Memory and CPU of an idle puller, cold start, publish to live.
+	@$(BIN)/python tests/bench/bench.py
+
+clean:          ## Remove what was built.
+	rm -rf $(VENV) .cache .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
