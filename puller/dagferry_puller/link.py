@@ -1,0 +1,98 @@
+"""The link: the contract with every reader. It is relative, always names a whole version, and changes in one step."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dagferry_puller import fsio
+from dagferry_puller.root import VERSIONS
+from dagferry_shared import names
+from dagferry_shared.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagferry_puller.root import Root
+
+
+class Link:
+    """The link of a root.
+
+    Args:
+        root: the root.
+        path: the link's path below it, ``/``-separated; checked by the settings.
+    """
+
+    def __init__(self, root: Root, path: str) -> None:
+        self.path = path
+        self._root = root
+        *self._parents, self._name = path.split("/")
+        self._prefix = "../" * len(self._parents) + VERSIONS + "/"
+
+    @contextmanager
+    def _directory(self) -> Iterator[int]:
+        """Open the directory that the link is in; made if it is not there."""
+        fd = os.dup(self._root.fd)
+        try:
+            for name in self._parents:
+                child = fsio.make_directory(name, fd)
+                os.close(fd)
+                fd = child
+            yield fd
+        finally:
+            os.close(fd)
+
+    def read(self) -> str | None:
+        """Return the version that the link names; None if there is no link, or it is not one that we make."""
+        try:
+            with self._directory() as parent:
+                target = os.readlink(self._name, dir_fd=parent)
+        except OSError:  # nothing there, or not a link, or a parent that is none
+            return None
+        version = target.removeprefix(self._prefix)
+        try:
+            names.split_version_id(version)
+        except Refused:
+            return None
+        return version if target == self._prefix + version else None
+
+    def is_occupied(self) -> bool:
+        """Tell whether a file or directory stands where the link should be."""
+        try:
+            with self._directory() as parent:
+                return not stat.S_ISLNK(os.stat(self._name, dir_fd=parent, follow_symlinks=False).st_mode)
+        except FileNotFoundError:
+            return False
+
+    def swap(self, version: str) -> None:
+        """Point the link at a version: a new link under a random name, renamed over the old one.
+
+        A file or directory that somebody put in the link's place is moved out of the way and removed.
+        """
+        with self._directory() as parent:
+            temporary = fsio.random_name(fsio.TEMPORARY)
+            os.symlink(self._prefix + version, temporary, dir_fd=parent)
+            try:
+                os.rename(temporary, self._name, src_dir_fd=parent, dst_dir_fd=parent)
+            except IsADirectoryError:
+                aside = fsio.random_name(fsio.RETIRED)
+                os.rename(self._name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+                os.rename(temporary, self._name, src_dir_fd=parent, dst_dir_fd=parent)
+                fsio.discard(aside, parent)
+            self._root.fsync(parent)
+
+    def remove(self) -> None:
+        """Take the link away (``--on-revoked stop``)."""
+        with self._directory() as parent:
+            fsio.remove(self._name, parent)
+            self._root.fsync(parent)
+
+    def remove_leftovers(self) -> None:
+        """Remove what a crash left beside the link."""
+        with self._directory() as parent:
+            for name in os.listdir(parent):
+                if fsio.is_leftover(name):
+                    fsio.discard(name, parent)

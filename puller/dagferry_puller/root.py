@@ -1,0 +1,87 @@
+"""The root: the puller's volume, opened once; everything below it is reached by descriptor.
+
+- ``<root>/<link>`` points to ``versions/<id>``
+- ``<root>/versions/<id>/`` is a whole version
+- ``<root>/.dagferry/`` holds ``state.json``, ``lock``, ``envelopes/`` and ``leases/``
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import Self
+
+from dagferry_puller import fsio
+
+META, VERSIONS, ENVELOPES, LEASES = ".dagferry", "versions", "envelopes", "leases"
+
+
+class Root:
+    """The open directories of a root.
+
+    Attributes:
+        path: absolute path, for messages and for the check command.
+        durable: whether what is written is fsynced (``--no-fsync`` says no: an emptyDir dies with its node).
+        fd: the root itself.
+        meta: ``.dagferry``.
+        versions: ``versions``.
+        envelopes: ``.dagferry/envelopes``.
+        leases: ``.dagferry/leases``.
+    """
+
+    def __init__(self, path: str, *, durable: bool = True) -> None:
+        """Open the root and make what is missing of it.
+
+        Raises:
+            OSError: it cannot be made, opened or written.
+        """
+        self.path = os.path.abspath(path)
+        self.durable = durable
+        os.makedirs(self.path, exist_ok=True)
+        self._open: list[int] = []
+        try:
+            self.fd = self._keep(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            self.meta = self._keep(fsio.make_directory(META, self.fd))
+            self.versions = self._keep(fsio.make_directory(VERSIONS, self.fd))
+            self.envelopes = self._keep(fsio.make_directory(ENVELOPES, self.meta))
+            self.leases = self._keep(fsio.make_directory(LEASES, self.meta))
+        except BaseException:
+            self.close()
+            raise
+
+    def _keep(self, fd: int) -> int:
+        self._open.append(fd)
+        return fd
+
+    def close(self) -> None:
+        """Close all descriptors."""
+        while self._open:
+            os.close(self._open.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def fsync(self, fd: int) -> None:
+        """Make a directory's or file's changes durable, where that is wanted."""
+        if self.durable:
+            os.fsync(fd)
+
+    def is_writable(self) -> bool:
+        """Tell whether we may write here (no on a read-only mount)."""
+        return all(os.access(".", os.W_OK | os.X_OK, dir_fd=fd) for fd in self._open)
+
+    def is_in_place(self) -> bool:
+        """Tell whether the open directories are still the ones at their paths: a volume can vanish under us."""
+        places = (
+            (self.fd, None, self.path),
+            (self.meta, self.fd, META),
+            (self.versions, self.fd, VERSIONS),
+            (self.envelopes, self.meta, ENVELOPES),
+            (self.leases, self.meta, LEASES),
+        )
+        with suppress(OSError):
+            return all(os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=at)) for fd, at, name in places)
+        return False
