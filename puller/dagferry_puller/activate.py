@@ -1,0 +1,183 @@
+"""From a verified release to the link: get, unpack, check, stamp, rename, swap. A start repairs a crash anywhere.
+
+Order makes it safe: a version is whole and durable before it has its name, and has its name before the link
+names it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dagferry_puller import fsio, retire, stamps
+from dagferry_puller.download import Pace, download
+from dagferry_puller.logs import fields, log
+from dagferry_puller.root import VERSIONS
+from dagferry_puller.status import Repair, Step
+from dagferry_shared import names
+from dagferry_shared.archive.extract import extract_archive
+from dagferry_shared.archive.reader import Limits
+from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.layout import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import BinaryIO
+
+    from dagferry_puller.backoff import DigestBackoff
+    from dagferry_puller.options import Settings
+    from dagferry_puller.status import Recorder
+    from dagferry_puller.volume import Volume
+    from dagferry_shared.gittree import Leaf
+    from dagferry_shared.release import Release
+    from dagferry_shared.rules import Signed
+    from dagferry_shared.store import BlobReader
+
+
+class Activator:
+    """Makes a verified release live.
+
+    Args:
+        settings: limits, check command, what to touch.
+        reader: the store.
+        volume: the root.
+        recorder: times the steps.
+        backoff: content that failed is left alone for a while.
+    """
+
+    def __init__(
+        self, settings: Settings, reader: BlobReader, volume: Volume, recorder: Recorder, backoff: DigestBackoff
+    ) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._volume = volume
+        self._recorder = recorder
+        self._backoff = backoff
+        self._pace = Pace(settings.download_timeout, settings.min_rate, time.monotonic)
+
+    def activate(self, signed: Signed[Release]) -> str:
+        """Make a release's version live; returns its id. What is live stays so until the last step.
+
+        Raises:
+            Refused, BackedOff: the archive, the tree or the check; the old version stays.
+            StoreError: the archive cannot be had.
+            OSError: the volume's fault; nothing is left behind.
+        """
+        content, volume = signed.content, self._volume
+        version = names.version_id(content.source.commit, signed.digest)
+        with self._recorder.step(Step.VERIFY):
+            found = volume.scan(version, content)
+        if found is not None and found.is_tree(content.tree):
+            self._stamp(version, version, found.leaves)
+        else:
+            with self._unpacked(content) as (staging, leaves):
+                self._stamp(staging, version, leaves)
+                self._install(staging, version)
+            if found is not None:
+                self._report_damage(version, found.differences(leaves))
+        with self._recorder.step(Step.SWAP):
+            volume.envelopes.keep_release(signed.raw)
+            retire.make_lease(volume.root, version)
+            volume.link.swap(version)
+            volume.went_live(version)
+        return version
+
+    @contextmanager
+    def _unpacked(self, content: Release) -> Iterator[tuple[str, dict[str, Leaf]]]:
+        """Provide a new, verified tree under a temporary name in ``versions/``; removed unless it gets its own name."""
+        digest, root = content.archive.sha256, self._volume.root
+        self._backoff.check(digest)
+        staging = fsio.random_name(fsio.TEMPORARY)
+        try:
+            with fsio.anonymous_file(root.meta) as archive:
+                self._download(content, archive)
+                leaves = self._unpack(content, archive, staging)
+            self._check(content, staging)
+            self._backoff.succeeded(digest)
+            yield staging, leaves
+        except Refused as refusal:
+            self._backoff.failed(digest, refusal)
+            raise
+        finally:
+            fsio.discard(staging, root.versions)
+
+    def _download(self, content: Release, into: BinaryIO) -> None:
+        signed, limits = content.archive, self._settings.limits
+        if max(signed.size, signed.unpacked_size) > limits.max_bytes:
+            raise Refused(Reason.TOO_LARGE, f"release signs more bytes than --max-bytes {limits.max_bytes} allows")
+        if signed.files > limits.max_files:
+            raise Refused(Reason.TOO_LARGE, f"release signs {signed.files} files, --max-files is {limits.max_files}")
+        key = Layout(content.bundle).archive(signed.sha256)
+        with self._recorder.step(Step.DOWNLOAD):
+            download(self._reader, key, signed, into, pace=self._pace, progress=self._recorder.fetched)
+
+    def _unpack(self, content: Release, archive: BinaryIO, staging: str) -> dict[str, Leaf]:
+        signed, limits, root = content.archive, self._settings.limits, self._volume.root
+        os.mkdir(staging, 0o700, dir_fd=root.versions)
+        with self._recorder.step(Step.UNPACK), fsio.closing(fsio.directory(staging, root.versions)) as fd:
+            most = Limits(limits.max_files, min(limits.max_bytes, signed.unpacked_size))
+            manifest = extract_archive(archive, fd, most)
+        if (manifest.tar_size, len(manifest.leaves)) != (signed.unpacked_size, signed.files):
+            raise Refused(Reason.BAD_ARCHIVE, "archive has another number of bytes or files than was signed")
+        if manifest.tree != content.tree:
+            raise Refused(Reason.WRONG_TREE, f"archive is tree {manifest.tree[:16]}…, signed is {content.tree[:16]}…")
+        return manifest.leaves
+
+    def _check(self, content: Release, staging: str) -> None:
+        """Run the check command, then read the whole tree again: the command may have changed it."""
+        if not self._settings.check_command:
+            return
+        from dagferry_puller.check import Check  # noqa: PLC0415 - subprocess is not needed without a check
+
+        path = os.path.join(self._volume.root.path, VERSIONS, staging)
+        details = {"DAGFERRY_COMMIT": content.source.commit, "DAGFERRY_TREE": content.tree}
+        with self._recorder.step(Step.CHECK):
+            Check(self._settings.check_command, self._settings.check_timeout).run(path, details)
+        with self._recorder.step(Step.VERIFY):
+            found = self._volume.scan(staging, content)
+        if found is None or not found.is_tree(content.tree):
+            raise Refused(Reason.WRONG_TREE, "the check command changed the tree that it was to check")
+
+    def _stamp(self, name: str, version: str, leaves: Mapping[str, Leaf]) -> None:
+        """Give the incoming tree its times, relative to the version being left, and make it durable."""
+        volume, settings = self._volume, self._settings
+        leaving = volume.link.read() or (volume.state.live.version if volume.state.live else None)
+        if settings.touch == "all" or leaving == name:
+            leaving = None
+        last = max([volume.state.stamp, *(self._mtime(v) for v in volume.versions())])
+        stamp = stamps.next_stamp(time.time(), last)
+        volume.update(stamp=stamp)
+        with self._recorder.step(Step.STAMP), volume.opened(leaving) as left, volume.opened(name) as fd:
+            kept = stamps.times_of(left, leaves, stamp)
+            if fd is None:
+                raise FileNotFoundError(f"{version} vanished while it was made")
+            stamps.apply(fd, kept, stamp, durable=volume.root.durable)
+
+    def _mtime(self, version: str) -> int:
+        return int(os.stat(version, dir_fd=self._volume.root.versions, follow_symlinks=False).st_mtime)
+
+    def _install(self, staging: str, version: str) -> None:
+        """Give a finished tree its name; a damaged one of that name is exchanged for it in one step, then removed."""
+        root = self._volume.root
+        try:
+            os.rename(staging, version, src_dir_fd=root.versions, dst_dir_fd=root.versions)
+        except OSError:
+            if not self._exists(version):
+                raise
+            fsio.exchange(staging, version, root.versions)
+        root.fsync(root.versions)
+
+    def _exists(self, version: str) -> bool:
+        return version in os.listdir(self._volume.root.versions)
+
+    def _report_damage(self, version: str, differences: list[str]) -> None:
+        self._recorder.repaired(Repair.TREE, len(differences))
+        shown = ", ".join(differences[:5])
+        log.warning(
+            "repaired a version with %d entries that were not as signed: %s",
+            len(differences),
+            shown,
+            extra=fields(version=version, tampered=len(differences)),
+        )

@@ -1,0 +1,151 @@
+"""The keeper watches what is live: whether its release still verifies, and whether its tree is as it was signed.
+
+It only reads, so a standby uses it as well; the puller acts on what it finds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagferry_puller.logs import fields, log
+from dagferry_puller.status import Repair, Step
+from dagferry_shared import envelope, names, release, times
+from dagferry_shared.errors import Refused
+from dagferry_shared.rules import Signed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dagferry_puller.status import Recorder
+    from dagferry_puller.volume import Volume
+    from dagferry_shared.pointer import Pointer
+    from dagferry_shared.release import Release
+    from dagferry_shared.rules import Rules
+
+
+class Keeper:
+    """What is known of the live version.
+
+    Attributes:
+        version: id of the version that the link names, or should name; None on a cold pod.
+        release: its release.
+        damage: what is wrong with it: the link alone, or the tree; None if it is intact.
+        revoked: why its release does not verify under the trust file; None if it does.
+    """
+
+    def __init__(self, volume: Volume, recorder: Recorder, recheck: float, clock: Callable[[], float]) -> None:
+        self._volume = volume
+        self._recorder = recorder
+        self._recheck = recheck
+        self._clock = clock
+        self._verified_at = 0.0
+        self._fingerprint: tuple[object, ...] = ()
+        self._rules: Rules | None = None
+        self._was_good = False
+        self.version: str | None = None
+        self.release: Signed[Release] | None = None
+        self.damage: Repair | None = None
+        self.revoked: Refused | None = None
+
+    @property
+    def intact(self) -> bool:
+        """Whether link and tree were as signed when last looked at."""
+        return self.version is not None and self.damage is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a verified version is live.
+
+        A release that is revoked while it runs does not make a pod unready (nothing is taken away unless
+        ``--on-revoked stop`` says so), but a pod does not start with one.
+        """
+        return self.intact and self._was_good
+
+    def adopt(self, rules: Rules) -> None:
+        """Find out what is live at a start: by the link, else by what we remember of it."""
+        live = self._volume.state.live
+        self.forget()
+        for version in (self._volume.link.read(), live.version if live else None):
+            found = self._stored_release(version) if version else None
+            if found:
+                self.version, self.release = version, found
+                self.recheck(rules)
+                return
+
+    def took(self, version: str, signed: Signed[Release], rules: Rules) -> None:
+        """Note that a verified version was made live."""
+        self.version, self.release, self.revoked = version, signed, None
+        self._rules, self.damage, self._was_good = rules, None, True
+        self._remember_fingerprint()
+
+    def forget(self) -> None:
+        """Note that nothing is live."""
+        self.version = self.release = self.revoked = self._rules = None
+        self.damage = None
+        self._was_good = False
+
+    def recheck(self, rules: Rules) -> None:
+        """Look at what may have changed: the rules (judged again) and the tree (hashed again if a stat says so)."""
+        if self.version is None:
+            return
+        if rules is not self._rules:
+            self._judge(rules)
+        due = self._clock() - self._verified_at >= self._recheck
+        if due or self._volume.fingerprint(self.version) != self._fingerprint:
+            self._verify()
+        self._was_good = self._was_good or (self.intact and self.revoked is None)
+
+    def expiry(self, content: Pointer) -> str | None:
+        """Return the instant after which a pointer is not activated any more, under the rules in force."""
+        end = self._rules.expiry(content) if self._rules else None
+        return times.show(end) if end else None
+
+    def _stored_release(self, version: str) -> Signed[Release] | None:
+        """Read the kept release of a version: its bytes are right by their digest, its signatures are not checked."""
+        commit, digest = names.split_version_id(version)
+        raw = self._volume.envelopes.release(digest)
+        if raw is None:
+            return None
+        try:
+            parsed = envelope.parse(raw, "kept release")
+            content = release.parse(parsed)
+        except Refused:
+            return None
+        if content.source.commit != commit:
+            return None
+        return Signed(content, raw, digest, parsed.payload_digest, frozenset())
+
+    def _judge(self, rules: Rules) -> None:
+        self._rules, before = rules, self.revoked
+        if self.release is None:
+            return
+        try:
+            signed = self.release
+            rules.release(signed.raw, digest=signed.digest, commit=signed.content.source.commit, new=False)
+            self.revoked = None
+        except Refused as refusal:
+            self.revoked = refusal
+            if before is None:
+                log.error(
+                    "ALARM: the live release is no longer trusted: %s",
+                    refusal,
+                    extra=fields(version=self.version, reason=refusal.reason),
+                )
+
+    def _verify(self) -> None:
+        if self.version is None or self.release is None:
+            return
+        before, content = self.damage, self.release.content
+        with self._recorder.step(Step.VERIFY):
+            found = self._volume.scan(self.version, content)
+        if found is None or not found.is_tree(content.tree):
+            self.damage = Repair.TREE
+        else:
+            self.damage = None if self._volume.link.read() == self.version else Repair.LINK
+        self._remember_fingerprint()
+        if self.damage and self.damage is not before:
+            log.error("ALARM: the live %s was changed from outside", self.damage, extra=fields(version=self.version))
+
+    def _remember_fingerprint(self) -> None:
+        self._verified_at = self._clock()
+        self._fingerprint = self._volume.fingerprint(self.version) if self.version else ()

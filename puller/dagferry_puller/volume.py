@@ -1,0 +1,170 @@
+"""What lies on a root, as a sync sees it: versions, link, kept envelopes and the remembered state."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dagferry_puller import disktree, fsio, retire, state
+from dagferry_puller.envelopes import Envelopes
+from dagferry_puller.link import Link
+from dagferry_shared import names, times
+from dagferry_shared.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dagferry_puller.options import Settings
+    from dagferry_puller.root import Root
+    from dagferry_shared.pointer import Pointer
+    from dagferry_shared.release import Release
+    from dagferry_shared.rules import Seen, Signed
+
+
+class Volume:
+    """The content of a root. Only its owner calls what writes.
+
+    Attributes:
+        root: the open root.
+        link: the link.
+        envelopes: kept releases and pointers.
+        state: what is remembered; empty until ``recall``.
+    """
+
+    def __init__(self, root: Root, settings: Settings) -> None:
+        self.root = root
+        self.link = Link(root, settings.link)
+        self.envelopes = Envelopes(root)
+        self.state = state.State()
+        self._channel = f"{settings.bundle}/{settings.channel}"
+        self._policy = retire.Policy(settings.keep, settings.keep_hours * 3600)
+
+    # What is there
+
+    def versions(self) -> list[str]:
+        """List the version ids on the volume."""
+        found = []
+        for name in os.listdir(self.root.versions):
+            with suppress(Refused):
+                names.split_version_id(name)
+                found.append(name)
+        return found
+
+    def has_history(self) -> bool:
+        """Tell whether a puller has worked here before: then whatever is in the link's place is not the user's."""
+        return bool(self.versions()) or fsio.read_file(state.STATE, self.root.meta, limit=0) is not None
+
+    @contextmanager
+    def opened(self, version: str | None) -> Iterator[int | None]:
+        """Open a version's directory; None if there is none."""
+        fd = None
+        with suppress(OSError):
+            fd = fsio.directory(version, self.root.versions) if version else None
+        try:
+            yield fd
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def scan(self, version: str, release: Release) -> disktree.Found | None:
+        """Read a version from disk; None if there is no such directory."""
+        with self.opened(version) as fd:
+            return None if fd is None else disktree.scan_for(fd, release)
+
+    def fingerprint(self, version: str) -> tuple[object, ...]:
+        """Return what one readlink and one stat tell of a version: whether it is worth reading it again."""
+        info = None
+        with suppress(OSError):
+            found = os.stat(version, dir_fd=self.root.versions, follow_symlinks=False)
+            info = (found.st_dev, found.st_ino, found.st_mode, found.st_mtime_ns, found.st_ctime_ns)
+        return self.link.read(), info
+
+    # Memory
+
+    @property
+    def seen(self) -> Seen | None:
+        """The newest pointer accepted on this channel."""
+        return self.state.seen.get(self._channel)
+
+    def recall(self) -> bool:
+        """Read the state; True if a damaged file was rebuilt from the stored pointers.
+
+        Raises:
+            Refused: the file is damaged, and no stored pointer tells what this channel has seen. Guessing would let
+                old pointers in, so a person decides.
+        """
+        stored = self.envelopes.seen()
+        rebuilt = False
+        try:
+            self.state = state.load(self.root)
+        except Refused as error:
+            if self._channel not in stored:
+                path = os.path.join(self.root.path, ".dagferry", state.STATE)
+                raise Refused(
+                    error.reason,
+                    f"{error.detail}; no pointer is followed, since what was seen is not known. "
+                    f"To forget it and go on: rm {path}",
+                ) from error
+            self.state, rebuilt = state.State(), True
+        merged = {
+            channel: state.newest(self.state.seen.get(channel), stored.get(channel))
+            for channel in {*self.state.seen, *stored}
+        }
+        self.update(seen={channel: seen for channel, seen in merged.items() if seen}, force=rebuilt)
+        return rebuilt
+
+    def update(self, *, force: bool = False, **changes: object) -> None:
+        """Change the state and write it, durably, if it is another one then."""
+        new = replace(self.state, **changes)  # type: ignore[arg-type] # names are checked by replace
+        if new != self.state or force:
+            state.save(self.root, new)
+            self.state = new
+
+    def remember(self, pointer: Signed[Pointer], seen: Seen) -> None:
+        """Make sure that nothing older than this pointer is ever accepted again; only then may it be acted on."""
+        if self.seen != seen:
+            self.envelopes.keep_pointer(pointer.content.bundle, pointer.content.channel, pointer.raw)
+            self.update(seen={**self.state.seen, self._channel: seen})
+
+    def went_live(self, version: str) -> None:
+        """Record a swap: what was live before is the previous version, and its grace time starts."""
+        now, old = int(time.time()), self.state.live
+        left = {v: t for v, t in self.state.left.items() if v != version}
+        previous = old.previous if old else None
+        if old and old.version != version:
+            previous = old.version
+            left[previous] = now
+        self.update(live=state.Live(version, previous, times.show(times.now())), left=left)
+
+    # Cleaning
+
+    def clean(self) -> None:
+        """Remove what a crash left behind: by the names that only we make, and nothing else."""
+        for fd in (self.root.meta, self.root.versions, self.root.envelopes):
+            for name in os.listdir(fd):
+                if fsio.is_leftover(name):
+                    fsio.discard(name, fd)
+        self.link.remove_leftovers()
+        retire.drop_orphan_leases(self.root, self.versions())
+
+    def retire(self) -> int:
+        """Remove versions that nobody needs; returns how many are left."""
+        now, versions = int(time.time()), self.versions()
+        live = self.state.live
+        self.update(left={v: self.state.left.get(v, now) for v in versions if not live or v != live.version})
+        plan = retire.plan(
+            {version: self.state.left.get(version, now) for version in versions},
+            live=live.version if live else self.link.read(),
+            previous=live.previous if live else None,
+            policy=self._policy,
+            now=now,
+        )
+        old = [version for version, why in plan.items() if why is retire.Why.OLD]
+        gone = {version for version in old if retire.retire(self.root, version)}
+        kept = set(versions) - gone
+        self.update(left={v: t for v, t in self.state.left.items() if v in kept})
+        self.envelopes.forget_releases(names.split_version_id(version)[1] for version in kept)
+        return len(kept)
