@@ -1,0 +1,128 @@
+"""The command line of ``dagferry-puller``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from dagferry_puller import logs, options
+from dagferry_puller.exits import TABLE, Exit, code_for, line_for
+from dagferry_shared import __version__
+from dagferry_shared.errors import DagferryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagferry_puller.options import Option, Settings
+
+PROGRAM = "dagferry-puller"
+
+_ABOUT = """\
+Keep one verified version of a bundle of DAGs live behind a link.
+
+The puller reads a channel's signed pointer from the store, verifies it and the
+release that it names against the trust file, unpacks the archive into a new
+directory and swaps the link. Readers see a whole version, the old or the new one.
+What does not verify changes nothing. A store that is away changes nothing either.
+"""
+
+_EXAMPLES = {
+    "": """\
+examples:
+  dagferry-puller run  --store s3://dags --bundle etl --channel main --trust /etc/dagferry/trust.json --root /dags
+  dagferry-puller once --help
+
+Every option is also read from the environment: --check-command from DAGFERRY_CHECK_COMMAND.
+Credentials, endpoint, region and CA bundle of an S3 store: the usual AWS_* variables and files.
+""",
+    "run": """\
+Stays and follows the channel: a sidecar, a node agent, or the one writer of a shared volume.
+A second one on the same root stands by and takes over. SIGTERM ends it, SIGHUP makes it look now.
+It serves /healthz (alive), /readyz (a verified version is live), /status (JSON), /metrics
+(Prometheus) and POST /notify (look now).
+
+examples:
+  dagferry-puller run --store s3://dags/prod --bundle etl --channel main --trust /etc/dagferry/trust.json \\
+      --root /dags --http 0.0.0.0:9474
+  dagferry-puller run ... --check-command 'dagferry-check --compile' --check-timeout 60s
+""",
+    "once": """\
+Brings one version live and ends: an init container, a step of an image's build, or by hand.
+If another puller owns the root, it waits until that one has the channel's version live.
+
+examples:
+  dagferry-puller once --store s3://dags/prod --bundle etl --channel main --trust trust.json --root /dags
+  dagferry-puller once ... --commit 8d1ddab0c6a4c1e9f3b7d2a5e4f60718293a4b5c
+  dagferry-puller once ... --timeout 30s --offline-ok
+""",
+}
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    given = f"required, or {option.variable}" if option.default is None else option.variable
+    default = f", default {option.default}" if option.default else ""
+    text = f"{option.help} [{given}{default}]".replace("%", "%%")
+    if option.metavar:
+        parser.add_argument(f"--{option.name}", dest=option.name, metavar=option.metavar, help=text)
+    else:
+        parser.add_argument(f"--{option.name}", dest=option.name, action="store_const", const="true", help=text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    style = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        PROGRAM, description=_ABOUT, epilog=_EXAMPLES[""] + "\n" + TABLE, formatter_class=style, allow_abbrev=False
+    )
+    top.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = top.add_subparsers(dest="mode", required=True, metavar="run|once")
+    for mode, summary in (("run", "follow the channel until SIGTERM"), ("once", "bring one version live and end")):
+        command = commands.add_parser(
+            mode,
+            help=summary,
+            description=_EXAMPLES[mode],
+            epilog=TABLE,
+            formatter_class=style,
+            allow_abbrev=False,
+        )
+        for option in options.OPTIONS:
+            if mode in option.modes:
+                _add(command, option)
+    return top
+
+
+def _run(settings: Settings) -> Exit:
+    from dagferry_puller import prepare  # noqa: PLC0415 - help and usage errors need none of it
+    from dagferry_puller.daemon import Daemon  # noqa: PLC0415
+
+    recorder = prepare.new_recorder(settings)
+    token = prepare.read_token(settings)
+    reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
+    daemon = Daemon(settings, prepare.open_session(settings, reader, trust, recorder), recorder)
+    if settings.http is not None:
+        from dagferry_puller.httpd import serve  # noqa: PLC0415 - once serves nothing
+
+        serve(settings, recorder, daemon.triggers.look_now, token)
+    return daemon.run()
+
+
+def _once(settings: Settings) -> Exit:
+    from dagferry_puller import prepare  # noqa: PLC0415 - help and usage errors need none of it
+    from dagferry_puller.once import Once  # noqa: PLC0415
+
+    recorder = prepare.new_recorder(settings)
+    reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
+    session = prepare.open_session(settings, reader, trust, recorder)
+    return Once(settings, reader, trust, session, recorder).run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code (see ``exits.TABLE``)."""
+    given = vars(_parser().parse_args(argv))
+    try:
+        settings = options.resolve(given.pop("mode"), given)
+        logs.configure(settings.log_format, settings.log_level)
+        return _run(settings) if settings.mode == "run" else _once(settings)
+    except (DagferryError, OSError) as error:
+        print(f"{PROGRAM}: error: {line_for(error)}", file=sys.stderr)  # noqa: T201 - logging may not be set up yet
+        return code_for(error)

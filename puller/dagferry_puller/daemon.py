@@ -1,0 +1,142 @@
+"""``run``: a worker thread does the syncs, the main thread only waits, so that signals are served at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from dagferry_puller.attempt import attempt, record
+from dagferry_puller.backoff import Backoff, uniform
+from dagferry_puller.exits import Exit
+from dagferry_puller.logs import Complaints, log
+from dagferry_puller.status import Outcome
+
+if TYPE_CHECKING:
+    from dagferry_puller.options import Settings
+    from dagferry_puller.session import Session
+    from dagferry_puller.status import Recorder
+
+JOIN_SECONDS = 0.4  # how long the worker may take to come to an end before the process leaves without it
+MIN_GAP_SECONDS = 1.0  # between the starts of two syncs, however often somebody says "look now"
+STANDBY_SECONDS = 1.0  # how often a standby tries the lock
+_TRIGGER_SECONDS = 0.5  # how often the trigger file is looked at
+_BACKS_OFF = {Outcome.UNREACHABLE, Outcome.DENIED, Outcome.NOT_FOUND, Outcome.VOLUME, Outcome.UNEXPECTED}
+
+
+def signal_queue(*stops: signal.Signals) -> queue.SimpleQueue[object]:
+    """Return a queue that gets each of these signals. Its ``put`` may run inside a handler, an Event's ``set`` not."""
+    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    for number in stops:
+        signal.signal(number, lambda received, _: inbox.put(signal.Signals(received)))
+    return inbox
+
+
+def leave(code: int) -> None:
+    """End the process at once, with a sync under way: it is safe to stop anywhere, a start repairs."""
+    from dagferry_puller import check  # noqa: PLC0415 - subprocess is not needed before
+
+    check.kill_running()
+    logging.shutdown()
+    os._exit(code)
+
+
+class Triggers:
+    """What makes the worker look: time, somebody's word, or a touched file.
+
+    Args:
+        path: the trigger file; empty: none.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self._path = path
+        self._touched = self._stat()
+        self._event = threading.Event()
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End a wait at once, and all later ones."""
+        self._stopped.set()
+        self._event.set()
+
+    def look_now(self) -> None:
+        """Ask for a look; several asked for at once are one."""
+        self._event.set()
+
+    def wait(self, seconds: float, gap: float) -> None:
+        """Wait until it is time to look.
+
+        Args:
+            seconds: until the next look if nobody asks for one.
+            gap: seconds that pass in any case.
+        """
+        start = time.monotonic()
+        while (left := start + max(seconds, gap) - time.monotonic()) > 0:
+            if self._event.wait(min(left, _TRIGGER_SECONDS) if self._path else left) or self._was_touched():
+                self._stopped.wait(max(0.0, start + gap - time.monotonic()))
+                break
+        self._event.clear()
+
+    def _stat(self) -> int:
+        try:
+            return os.stat(self._path).st_mtime_ns if self._path else 0
+        except OSError:  # not there yet: appearing is a touch, too
+            return 0
+
+    def _was_touched(self) -> bool:
+        before, self._touched = self._touched, self._stat()
+        return self._touched not in {0, before}
+
+
+class Daemon:
+    """The sidecar.
+
+    Args:
+        settings: all options.
+        session: the root.
+        recorder: what happened.
+    """
+
+    def __init__(self, settings: Settings, session: Session, recorder: Recorder) -> None:
+        self._session = session
+        self._recorder = recorder
+        self._period = settings.period
+        self._backoff = Backoff(settings.period)
+        self._complaints = Complaints()
+        self._stopping = False
+        self.triggers = Triggers(settings.trigger_file)
+
+    def run(self) -> Exit:
+        """Work until SIGTERM or SIGINT; returns, or leaves the process, within a second of it."""
+        inbox = signal_queue(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        worker = threading.Thread(target=self._work, name="sync", daemon=True)
+        worker.start()
+        while (received := inbox.get()) == signal.SIGHUP:
+            log.info("SIGHUP: looking now")
+            self.triggers.look_now()
+        log.info("%s: ending", received.name if isinstance(received, signal.Signals) else received)
+        self._stopping = True
+        self.triggers.stop()
+        worker.join(JOIN_SECONDS)
+        if worker.is_alive():
+            leave(Exit.OK)
+        return Exit.OK
+
+    def _work(self) -> None:
+        while not self._stopping:
+            begun = time.monotonic()
+            outcome = record(attempt(self._session.turn), self._recorder, self._complaints)
+            self._backoff.failures = self._backoff.failures + 1 if outcome in _BACKS_OFF else 0
+            delay = self._backoff.delay(uniform())
+            if outcome is Outcome.STANDBY:
+                delay = min(delay, STANDBY_SECONDS)
+            if not self._stopping:
+                self._wait(delay, begun)
+
+    def _wait(self, delay: float, begun: float) -> None:
+        gap = min(MIN_GAP_SECONDS, self._period) - (time.monotonic() - begun)
+        self.triggers.wait(delay, gap)

@@ -1,0 +1,266 @@
+"""Every option: from the command line, else from ``DAGFERRY_<OPTION>``, else its default; checked here, all of them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dagferry_puller.exits import ConfigError
+from dagferry_puller.root import META, VERSIONS
+from dagferry_shared import names, times
+from dagferry_shared.archive.paths import check_path
+from dagferry_shared.archive.reader import Limits
+from dagferry_shared.errors import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_NUMBER = re.compile(r"(\d{1,15})([KMGT]i?B?)?", re.ASCII)
+_BOOLEANS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option.
+
+    Attributes:
+        name: as typed, without dashes.
+        read: makes the value of a text, or raises ValueError or Refused with words that follow the option's name.
+        default: as text; None: must be given; empty: not set.
+        help: one sentence.
+        metavar: what stands for the value in the help; empty for a switch.
+        modes: where it is allowed.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    default: str | None
+    help: str
+    metavar: str
+    modes: tuple[str, ...] = ("run", "once")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return "DAGFERRY_" + self.name.upper().replace("-", "_")
+
+    @property
+    def attribute(self) -> str:
+        """Its field in ``Settings``."""
+        return self.name.replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All options, checked. Times are seconds, sizes bytes."""
+
+    mode: str
+    store: str
+    bundle: str
+    channel: str
+    trust: str
+    root: str
+    link: str
+    period: float
+    http: tuple[str, int] | None
+    notify_token_file: str
+    trigger_file: str
+    check_command: tuple[str, ...]
+    check_timeout: float
+    keep: int
+    keep_hours: int
+    max_bytes: int
+    max_files: int
+    no_fsync: bool
+    touch: str
+    on_revoked: str
+    accept_expired_for: float
+    min_rate: int
+    download_timeout: float
+    recheck: float
+    log_format: str
+    log_level: str
+    commit: str
+    pin: str
+    timeout: float
+    offline_ok: bool
+
+    @property
+    def limits(self) -> Limits:
+        """What this machine takes at most, whatever was signed."""
+        return Limits(max_files=self.max_files, max_bytes=self.max_bytes)
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise ValueError("is empty")
+    return value
+
+
+def _name(value: str) -> str:
+    return names.name(value, "the value")
+
+
+def _seconds(value: str) -> float:
+    if re.fullmatch(r"0?\.\d{1,3}", value, re.ASCII):
+        return float(value) or times.duration("0").total_seconds()
+    return times.duration(value, "the value").total_seconds()
+
+
+def _seconds_or_zero(value: str) -> float:
+    return 0.0 if value in {"0", "0s"} else _seconds(value)
+
+
+def _number(value: str) -> int:
+    match = _NUMBER.fullmatch(value)
+    if not match:
+        raise ValueError(f"{value[:40]!r} is not a whole number, such as 1000, 64K or 2GiB")
+    unit = match[2] or " "
+    return int(match[1]) << 10 * " KMGT".index(unit[0])
+
+
+def _positive(value: str) -> int:
+    number = _number(value)
+    if not number:
+        raise ValueError("must be at least 1")
+    return number
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def read(value: str) -> str:
+        if value not in allowed:
+            raise ValueError(f"{value[:40]!r} is not one of: {', '.join(allowed)}")
+        return value
+
+    return read
+
+
+def _switch(value: str) -> bool:
+    if value.lower() not in _BOOLEANS:
+        raise ValueError(f"{value[:40]!r} is neither true nor false")
+    return _BOOLEANS[value.lower()]
+
+
+def _link(value: str) -> str:
+    check_path(value, "the link")
+    top = value.partition("/")[0]
+    if top in {META, VERSIONS}:
+        raise ValueError(f"{value!r} lies in {top}/, which is not for links")
+    return value
+
+
+def _address(value: str) -> tuple[str, int] | None:
+    if value == "none":
+        return None
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError(f"{value[:80]!r} is not HOST:PORT (such as 0.0.0.0:9474, [::]:9474 or 127.0.0.1:0) or none")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _command(value: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as error:
+        raise ValueError(f"{value[:80]!r} cannot be split into words: {error}") from error
+
+
+def _commit(value: str) -> str:
+    return names.commit(value, "the value") if value else ""
+
+
+def _version(value: str) -> str:
+    if value:
+        names.split_version_id(value)
+    return value
+
+
+_BASE: tuple[Option, ...] = (
+    Option("store", _text, None, "the store: s3://BUCKET/PREFIX or file:///DIRECTORY", "URL"),
+    Option("bundle", _name, None, "the bundle to pull", "NAME"),
+    Option("channel", _name, None, "the channel to follow", "NAME"),
+    Option("trust", _text, None, "the trust file: which keys may sign what; read again when it changes", "FILE"),
+    Option("root", _text, None, "the volume's directory; made if it is not there", "DIR"),
+    Option("link", _link, "current", "the link's path below the root", "NAME"),
+    Option("check-command", _command, "", "run this before a swap; it gets the new directory as last argument, and "
+           "anything but exit 0 keeps the old version. Split as a shell would, but no shell runs", "CMD"),
+    Option("check-timeout", _seconds, "120s", "the time that the check command has", "TIME"),
+    Option("keep", _positive, "3", "keep at least this many versions, the live one counted", "N"),
+    Option("keep-hours", _number, "24", "keep each version this long after it was live", "HOURS"),
+    Option("max-bytes", _positive, "2GiB", "refuse an archive that is, or unpacks to, more bytes", "BYTES"),
+    Option("max-files", _positive, "200000", "refuse an archive of more files, links and directories", "N"),
+    Option("no-fsync", _switch, "", "do not wait for the disk: for a volume that dies with its node", ""),
+    Option("touch", _choice("changed", "all"), "changed", "which files get a new modification time at a swap: changed "
+           "ones, or all, so that Airflow parses every DAG again at once", "changed|all"),
+    Option("on-revoked", _choice("keep", "stop"), "keep", "what to do when the live release is revoked, or no longer "
+           "verifies: keep it and alarm, or remove the link", "keep|stop"),
+    Option("accept-expired-for", _seconds_or_zero, "0", "a pod without any version takes a pointer that expired at "
+           "most this long ago", "TIME"),
+    Option("min-rate", _number, "1024", "give up a download that is slower, on average after 10 s", "BYTES/S"),
+    Option("download-timeout", _seconds, "10m", "the time that one archive may take", "TIME"),
+    Option("log-format", _choice("text", "json"), "text", "for people, or one JSON object a line", "text|json"),
+    Option("log-level", _choice("debug", "info", "warning", "error"), "info", "the least to log", "LEVEL"),
+)  # fmt: skip
+
+_RUN: tuple[Option, ...] = (
+    Option("period", _seconds, "5s", "time between polls, give or take a fifth", "TIME"),
+    Option("recheck", _seconds, "1h", "how often the live tree is hashed again", "TIME"),
+    Option("http", _address, "127.0.0.1:9474", "where /healthz /readyz /status /metrics /notify are served; port 0 "
+           "takes any and logs it; none serves nothing", "HOST:PORT"),
+    Option("notify-token-file", str, "", "POST /notify needs 'Authorization: Bearer' and this file's content (or set "
+           "DAGFERRY_NOTIFY_TOKEN to the token)", "FILE"),
+    Option("trigger-file", str, "", "look at once when this file's modification time changes", "FILE"),
+)  # fmt: skip
+
+_ONCE: tuple[Option, ...] = (
+    Option("commit", _commit, "", "the version of this commit, from the channel's signed history", "SHA"),
+    Option("pin", _version, "", "exactly this version; needs no pointer", "VERSION_ID"),
+    Option("timeout", _seconds, "5m", "give up after this time", "TIME"),
+    Option("offline-ok", _switch, "", "succeed with the verified version that is live if the store is away", ""),
+)
+
+OPTIONS: tuple[Option, ...] = (
+    *_BASE,
+    *(Option(o.name, o.read, o.default, o.help, o.metavar, ("run",)) for o in _RUN),
+    *(Option(o.name, o.read, o.default, o.help, o.metavar, ("once",)) for o in _ONCE),
+)
+
+
+def resolve(mode: str, given: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Check all options and fill in what was not given.
+
+    Args:
+        mode: "run" or "once".
+        given: texts from the command line by option name.
+        environ: where the rest comes from; variables of the other mode are left alone.
+
+    Raises:
+        ConfigError: the first setting that is wrong, by its name and variable.
+    """
+    values: dict[str, Any] = {"mode": mode}
+    for option in OPTIONS:
+        allowed = mode in option.modes
+        text = given.get(option.name) if allowed else None
+        if text is None and allowed:
+            text = environ.get(option.variable)
+        if text is None:
+            text = option.default
+        if text is None:
+            raise ConfigError(f"--{option.name}", f"is missing; give it, or set {option.variable}")
+        values[option.attribute] = _read(option, text)
+    settings = Settings(**values)
+    if settings.commit and settings.pin:
+        raise ConfigError("--pin", "cannot go together with --commit; give one of them")
+    return settings
+
+
+def _read(option: Option, text: str) -> object:
+    try:
+        return option.read(text)
+    except Refused as error:
+        raise ConfigError(f"--{option.name} (or {option.variable})", error.detail) from error
+    except ValueError as error:
+        raise ConfigError(f"--{option.name} (or {option.variable})", str(error)) from error

@@ -1,0 +1,106 @@
+"""A root, and our part in it: its owner, or a standby that takes over when the owner is gone."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from dagferry_puller import lock
+from dagferry_puller.keeper import Keeper
+from dagferry_puller.logs import fields, log
+from dagferry_puller.report import live_info
+from dagferry_puller.root import Root
+from dagferry_puller.status import Outcome
+from dagferry_puller.sync import Puller
+from dagferry_puller.volume import Volume
+
+if TYPE_CHECKING:
+    from dagferry_puller.options import Settings
+    from dagferry_puller.status import Recorder
+    from dagferry_puller.trustfile import TrustSource
+    from dagferry_shared.rules import Rules
+    from dagferry_shared.store import BlobReader
+
+
+class Session:
+    """What one process does with one root, turn by turn.
+
+    Args:
+        settings: all options.
+        reader: the store.
+        trust: the rules.
+        recorder: what happened.
+    """
+
+    def __init__(self, settings: Settings, reader: BlobReader, trust: TrustSource, recorder: Recorder) -> None:
+        self._settings = settings
+        self._reader = reader
+        self._trust = trust
+        self._recorder = recorder
+        self._me = lock.Owner.me(settings.mode, settings.bundle, settings.channel)
+        self._root: Root | None = None
+        self._volume: Volume | None = None
+        self._lock: int | None = None
+        self._watcher: Keeper | None = None
+        self.puller: Puller | None = None
+
+    def open(self) -> Volume:
+        """Open the root, again if it was replaced under us (a volume that vanished and came back).
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        if self._volume is None or self._root is None or not self._root.is_in_place():
+            self.close()
+            self._root = Root(self._settings.root, durable=not self._settings.no_fsync)
+            self._volume = Volume(self._root, self._settings)
+            self._watcher = Keeper(self._volume, self._recorder, self._settings.recheck, time.monotonic)
+        return self._volume
+
+    def close(self) -> None:
+        """Give the root up."""
+        if self._lock is not None:
+            os.close(self._lock)
+        if self._root is not None:
+            self._root.close()
+            self._recorder.update(ready=False, role="starting")
+        self._root = self._volume = self._lock = self._watcher = self.puller = None
+
+    def own(self) -> Puller | None:
+        """Return the puller of the root, if the root is ours or becomes it now."""
+        volume = self.open()
+        if self._lock is None:
+            self._lock = lock.acquire(volume.root.meta, self._me)
+            if self._lock is None:
+                return None
+            self.puller = Puller(self._settings, self._reader, volume, self._trust, self._recorder)
+            self._recorder.update(role="owner")
+            log.info("this puller owns the root", extra=fields(root=volume.root.path))
+        return self.puller
+
+    def owner(self) -> lock.Owner | None:
+        """Return who says to own the root."""
+        return lock.owner(self.open().root.meta)
+
+    def turn(self) -> Outcome:
+        """Do one sync as the owner, or look after the live version as a standby."""
+        puller = self.own()
+        if puller is not None:
+            return puller.sync()
+        self.watch(self._trust.rules())
+        return Outcome.STANDBY
+
+    def watch(self, rules: Rules) -> Keeper:
+        """Look at what another owner has live; nothing is changed."""
+        volume = self.open()
+        watcher = self._watcher or Keeper(volume, self._recorder, self._settings.recheck, time.monotonic)
+        if watcher.version is None or watcher.version != volume.link.read():
+            watcher.adopt(rules)
+        else:
+            watcher.recheck(rules)
+        if self._recorder.snapshot().role != "standby":
+            self._recorder.update(role="standby")
+            log.info("standing by: the root is owned by %s", self.owner() or "another puller")
+        self._recorder.update(ready=watcher.ready, live=live_info(watcher, None, None))
+        return watcher
