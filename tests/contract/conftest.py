@@ -40,14 +40,24 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[MotoServer]:
+def s3_environ() -> Iterator[dict[str, str]]:
+    """The environment of a client: of moto, or of a real RGW after ``eval "$(rgw env)"``."""
+    if "RGW_ENDPOINT" in os.environ:
+        yield {
+            "AWS_ENDPOINT_URL_S3": os.environ["RGW_ENDPOINT"],
+            "AWS_REGION": os.environ["RGW_REGION"],
+            "AWS_ACCESS_KEY_ID": os.environ["RGW_PUBLISHER_ACCESS_KEY"],
+            "AWS_SECRET_ACCESS_KEY": os.environ["RGW_PUBLISHER_SECRET_KEY"],
+            **({"AWS_CA_BUNDLE": os.environ["RGW_CA"]} if os.environ.get("RGW_CA") else {}),
+        }
+        return
     with MotoServer() as server:
-        yield server
+        yield server.environ
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch, moto: MotoServer) -> None:
-    for name, value in moto.environ.items():
+def aws(monkeypatch: pytest.MonkeyPatch, s3_environ: dict[str, str]) -> None:
+    for name, value in s3_environ.items():
         monkeypatch.setenv(name, value)
 
 

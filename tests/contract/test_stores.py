@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_shared.errors import BlobMissing, StoreConflict
+from dagferry_shared.errors import BlobMissing, StoreConflict, StoreUnreachable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,19 +79,22 @@ def test_no_increment_of_a_counter_is_lost(store: Store) -> None:
     rounds = 10
     store.create("counter", b"0")
 
-    def increment(_: int) -> None:
-        for _ in range(rounds):
-            while True:
-                blob = read(store, "counter")
-                try:
-                    store.replace("counter", b"%d" % (int(blob.data) + 1), etag=blob.etag)
-                    break
-                except StoreConflict:
-                    continue
+    def increment(_: int) -> int:
+        done = unknown = 0
+        while done < rounds:
+            blob = read(store, "counter")
+            try:
+                store.replace("counter", b"%d" % (int(blob.data) + 1), etag=blob.etag)
+                done += 1
+            except StoreConflict:
+                continue
+            except StoreUnreachable:  # RGW answers 500 to one in ten of those who lose; it may mean either
+                unknown += 1
+        return unknown
 
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(increment, range(THREADS)))
-    assert read(store, "counter").data == b"%d" % (THREADS * rounds)
+        unknown = sum(pool.map(increment, range(THREADS)))
+    assert THREADS * rounds <= int(read(store, "counter").data) <= THREADS * rounds + unknown
 
 
 def test_a_reader_sees_the_old_or_the_new_object_and_never_a_part(store: Store) -> None:
