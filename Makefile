@@ -38,7 +38,7 @@ test: $(READY)  ## All tests, in parallel; fails below 95 % branch coverage.
 	$(BIN)/coverage report --fail-under=95
 
 demo: $(READY)  ## The main job on real DAGs; STORE=s3 does it through an S3 API on loopback.
-	@$(BIN)/python tests/demo/demo.py --store $(STORE)
+	@$(BIN)/python tests/demo/main.py --store $(STORE)
 
 bench: $(READY) ## Memory and CPU of an idle puller, cold start, publish to live.
 	@$(BIN)/python tests/bench/bench.py

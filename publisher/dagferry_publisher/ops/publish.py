@@ -36,7 +36,12 @@ def check_descends(repo: Repo, tip: str, commit: str) -> None:
         Conflict: it does not: an old pipeline run again, or a branch that was force-pushed.
         AncestryUnknown: the clone is too shallow to tell, also after fetching more.
     """
-    answer = Ancestry.NO if tip == commit else repo.ancestry_deepening(tip, commit)
+    if tip == commit:
+        raise Conflict(
+            f"commit {commit[:12]} was published here before and something else is live now (rolled back?): publish a "
+            "commit on top of it (to bring it back all the same: --force)"
+        )
+    answer = repo.ancestry_deepening(tip, commit)
     if answer is Ancestry.NO:
         raise Conflict(
             f"commit {commit[:12]} does not descend from {tip[:12]}, the newest one published here: an older pipeline "
