@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MAX_DEPTH = 16
 MAX_INTEGER = 2**53 - 1
 
-# Possessive, and an open string runs to the end: linear in the length of any input.
-_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
+# Possessive, and an open string runs to the end, a lone backslash there included: linear in the length of any input.
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKET = re.compile(r"[\[{\]}]")
 
 Json = None | bool | int | str | list[Any] | dict[str, Any]
