@@ -1,4 +1,4 @@
-"""One glob dialect for paths (the selection) and refs, matched in linear time per segment.
+"""One glob dialect for paths (the selection) and refs, matched in at most parts x segments steps.
 
 ``*`` and ``?`` stay within a path component, ``[abc]`` and ``[!abc]`` are sets, ``**`` as a whole component spans any
 number of them. A selection pattern without ``/`` matches a component at any depth; one with ``/`` is anchored at the
@@ -29,11 +29,21 @@ def pattern(value: str, where: str) -> str:
 
 
 def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
-    if not segments:
-        return not parts
-    if segments[0] == "**":
-        return any(_match(segments[1:], parts[i:]) for i in range(len(parts) + 1))
-    return bool(parts) and fnmatch.fnmatchcase(parts[0], segments[0]) and _match(segments[1:], parts[1:])
+    at = 0  # the next segment
+    after, held = -1, 0  # the segment after the last **, and the first part that ** does not hold
+    i = 0
+    while i < len(parts):
+        if at < len(segments) and segments[at] == "**":
+            at += 1
+            after, held = at, i
+        elif at < len(segments) and fnmatch.fnmatchcase(parts[i], segments[at]):
+            at, i = at + 1, i + 1
+        elif after >= 0:  # only the last ** ever has to take one part more: at most len(segments) * len(parts) steps
+            held += 1
+            at, i = after, held
+        else:
+            return False
+    return all(segment == "**" for segment in segments[at:])
 
 
 def _collapse(glob: str) -> list[str]:
