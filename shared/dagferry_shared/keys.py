@@ -98,9 +98,9 @@ class FileSigner:
         if len(pem) > MAX_PEM or b"PRIVATE KEY" not in pem:
             raise Refused(Reason.BAD_KEY, f"{where} is not a PEM private key")
         try:
-            key = load_pem_private_key(pem, passphrase)
+            key = load_pem_private_key(pem, passphrase or None)  # empty is none, as in to_pem
         except TypeError as error:
-            state = "is encrypted, and no passphrase was given" if passphrase is None else "is not encrypted"
+            state = "is not encrypted" if passphrase else "is encrypted, and no passphrase was given"
             raise Refused(Reason.BAD_KEY, f"{where} {state}") from error
         except (ValueError, UnsupportedAlgorithm) as error:
             cure = "wrong passphrase, or a damaged key" if passphrase else "not a readable PEM private key"
