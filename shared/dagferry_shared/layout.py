@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_HISTORY = re.compile(r"(\d{1,16})-(\d{1,16})\.json", re.ASCII)
+_HISTORY = re.compile(r"([1-9]\d{0,15})-([1-9]\d{0,15})\.json", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
