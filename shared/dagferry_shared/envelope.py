@@ -113,6 +113,7 @@ def verify(envelope: Envelope, keys: Sequence[PublicKey], threshold: int, what: 
             raise Refused(Reason.UNKNOWN_KEY, f"{what} is signed by key {keyid[:16]}…, which has no such role")
         if not known[keyid].verifies(signature, message):
             raise Refused(Reason.BAD_SIGNATURE, f"{what}: the signature of key {keyid[:16]}… does not verify")
-    if len(envelope.signatures) < threshold:
-        raise Refused(Reason.THRESHOLD, f"{what} has {len(envelope.signatures)} signatures of {threshold} needed")
-    return frozenset(keyid for keyid, _ in envelope.signatures)
+    signers = frozenset(keyid for keyid, _ in envelope.signatures)
+    if len(signers) < threshold:
+        raise Refused(Reason.THRESHOLD, f"{what} has {len(signers)} signatures of {threshold} needed")
+    return signers
