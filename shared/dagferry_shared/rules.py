@@ -136,13 +136,14 @@ class Rules:
         """Return the instant after which a pointer is not activated any more: its own, or max_ttl after issue."""
         ends = [] if content.expires is None else [times.parse(content.expires)]
         if self.trust.max_ttl is not None:
-            ends.append(times.parse(content.issued) + timedelta(seconds=self.trust.max_ttl))
+            issued, ttl = times.parse(content.issued), timedelta(seconds=self.trust.max_ttl)
+            ends.append(issued + min(ttl, times.LAST - issued))
         return min(ends, default=None)
 
     def check_expiry(self, content: Pointer, *, now: datetime, grace: timedelta = timedelta(0)) -> None:
         """Refuse (EXPIRED) a pointer whose time is over by more than ``grace``."""
         end = self.expiry(content)
-        if end is not None and now > end + grace:
+        if end is not None and now - grace > end:  # end + grace may lie after the last year there is
             raise Refused(Reason.EXPIRED, f"pointer expired at {times.show(end)}, it is {times.show(now)}")
 
     def _pointer(self, raw: bytes, *, retired: bool) -> Signed[Pointer]:

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dagferry_shared import globs, names, strictjson
+from dagferry_shared import globs, names, strictjson, times
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.keys import PublicKey
 from dagferry_shared.release import MAX_GLOBS, MAX_PATHS, Selection, repository, source_path
@@ -190,11 +190,14 @@ def parse(raw: bytes) -> TrustFile:
         names.channel_pattern(pattern, "trust.channels"): _read_channel(channel_fields.object(pattern), keys)
         for pattern in channel_fields.value
     }
+    max_ttl = fields.optional_integer("max_ttl", low=1)
+    if max_ttl is not None and max_ttl > times.MAX_DURATION:
+        raise Refused(Reason.MALFORMED, f"trust.max_ttl is over {times.MAX_DURATION} seconds; null means no limit")
     return TrustFile(
         bundle=fields.text("bundle", names.name),
         epoch=fields.integer("epoch", low=1),
         keys=keys,
         channels=channels,
         revoked=frozenset(fields.texts("revoked", names.digest_or_commit, most=MAX_REVOKED)),
-        max_ttl=fields.optional_integer("max_ttl", low=1),
+        max_ttl=max_ttl,
     )
