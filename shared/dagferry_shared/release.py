@@ -34,7 +34,10 @@ def repository(value: str, where: str) -> str:
 
 def source_path(value: str, where: str) -> str:
     """Accept a directory of the repository: ``.`` for all of it, else a path that an archive may hold."""
-    return value if value == "." else check_path(value, where)
+    try:
+        return value if value == "." else check_path(value, where)
+    except Refused as error:  # it is the document that is wrong, not an archive
+        raise Refused(Reason.MALFORMED, error.detail) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +169,10 @@ def _read_source(fields: strictjson.Fields) -> Source:
 
 
 def _read_subjects(statement: strictjson.Fields) -> tuple[str, str]:
-    subjects = {s.text("name", names.word): s.object("digest") for s in statement.objects("subject", most=16)}
+    rows = [(s.text("name", names.word), s.object("digest")) for s in statement.objects("subject", most=16)]
+    subjects = dict(rows)
+    if len(subjects) != len(rows):
+        raise Refused(Reason.MALFORMED, "release has two subjects of one name")
     if not {"dags.tar.zst", "tree"} <= subjects.keys():
         raise Refused(Reason.MALFORMED, "release lacks the subject dags.tar.zst or tree")
     return subjects["dags.tar.zst"].text("sha256", names.sha256), subjects["tree"].text("gitTree", names.sha256)
