@@ -42,8 +42,8 @@ class Figure:
     samples: list[float]
 
     def row(self) -> str:
-        low, high = min(self.samples), max(self.samples)
-        return f"{self.name:<52} {statistics.median(self.samples):>9.2f} {self.unit:<4} ({low:.2f} … {high:.2f}, n={len(self.samples)})"
+        spread = f"({min(self.samples):.2f} … {max(self.samples):.2f}, n={len(self.samples)})"
+        return f"{self.name:<52} {statistics.median(self.samples):>9.2f} {self.unit:<4} {spread}"
 
 
 def memory(pid: int) -> tuple[float, float]:

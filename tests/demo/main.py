@@ -175,9 +175,8 @@ def show_end(demo: Demo, pod: Pod) -> None:
         arrow = f" -> {os.readlink(path)}" if path.is_symlink() else ""
         print(f"  {path.relative_to(pod.root)}{arrow}")
     for line in pod.get("/metrics").splitlines():
-        if line.startswith("dagferry") and any(word in line for word in METRICS) and not line.endswith(" 0.0"):
-            if "_bucket" not in line and "_created" not in line:
-                print(f"  {line}")
+        if line.startswith(METRICS) and not line.endswith(" 0.0"):
+            print(f"  {line}")
     print(demo.dagctl("history"), end="")
 
 
