@@ -138,9 +138,7 @@ def tamper(demo: Demo, pod: Pod, store: Tampering) -> None:
     check(done.returncode == 3, f"a new pod refuses it with exit 3, not {done.returncode}: {done.stderr}")
     check(not os.path.lexists(cold / "current"), "nothing of it was made live")
     check(pod.live == before, "the running pod did not move")
-    say(
-        "a new pod refuses it, and nothing of it reached a disk under a live name; the running pod keeps its verified tree"
-    )
+    say("a new pod refuses it and nothing of it went live; the running pod keeps its verified tree")
     store.put(key, original)
     print(demo.dagctl("verify", "--all"), end="")
 
