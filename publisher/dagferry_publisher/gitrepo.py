@@ -138,6 +138,8 @@ class Repo:
         for row in self._git("ls-tree", "-r", "-z", "-l", "--full-tree", tree).split(b"\0")[:-1]:
             facts, _, path = row.partition(b"\t")
             mode, _, oid, size = facts.decode().split()
+            if size == "BAD":  # git's word, without an error
+                raise _lost(oid, path)
             yield TreeEntry(mode, oid, 0 if size == "-" else int(size), path)
 
     def blobs(self, wanted: Iterable[TreeEntry]) -> Iterator[Iterator[bytes]]:
@@ -211,10 +213,14 @@ class Repo:
         return times.show(self.commit_info(commit).committed)
 
 
+def _lost(oid: str, path: bytes) -> NotFound:
+    return NotFound(f"object {oid[:12]} of {path.decode(errors='replace')!r} is not in the clone: fetch it (git fsck)")
+
+
 def _one_blob(stream: IO[bytes], entry: TreeEntry) -> Iterator[Iterator[bytes]]:
     head = stream.readline().split()
     if len(head) != 3 or head[1] != b"blob" or int(head[2]) != entry.size:
-        raise NotFound(f"object {entry.oid[:12]} of {entry.path.decode(errors='replace')!r} is not in the clone")
+        raise _lost(entry.oid, entry.path)
 
     def pieces() -> Iterator[bytes]:
         left = entry.size
