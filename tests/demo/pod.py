@@ -43,6 +43,8 @@ class Pod:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait()
         self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
