@@ -166,9 +166,20 @@ def test_repository_is_accepted(url):
 
 @pytest.mark.parametrize(
     "url",
-    ["", "gitlab.example.org/a", "git@host:a/b", "https://user:pw@host/a", "https://token@host/a", "://host", "https://",
-     "https:///", "a b://h", "https://h/a ", "https://h/a\n"],
-)  # fmt: skip
+    [
+        "",
+        "gitlab.example.org/a",
+        "git@host:a/b",
+        "https://user:pw@host/a",
+        "https://token@host/a",
+        "://host",
+        "https://",
+        "https:///",
+        "a b://h",
+        "https://h/a ",
+        "https://h/a\n",
+    ],
+)
 def test_repository_with_userinfo_or_no_scheme_is_refused_and_not_shown(url):
     with pytest.raises(Refused) as caught:
         release.repository(url, "repository")

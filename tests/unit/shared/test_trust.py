@@ -163,8 +163,13 @@ def test_duplicate_channel_is_refused():
 
 class TestChannel:
     def trust(self, *patterns):
-        return parse(changed(DOCUMENT, ("channels",), {p: changed(DOCUMENT["channels"]["main"], ("floor",), i)
-                                                      for i, p in enumerate(patterns)}))  # fmt: skip
+        return parse(
+            changed(
+                DOCUMENT,
+                ("channels",),
+                {p: changed(DOCUMENT["channels"]["main"], ("floor",), i) for i, p in enumerate(patterns)},
+            )
+        )
 
     def test_exact_name_wins_over_patterns(self):
         assert self.trust("*", "dev-*", "dev-ann").channel("dev-ann").floor == 2
