@@ -57,14 +57,15 @@ class FaultyStore:
             self._late.append(request)
         if fault in {Fault.LOST_BEFORE, Fault.LATE}:
             raise StoreUnreachable("the line is down")
-        answer = request()
-        if fault is Fault.CRASH_AFTER:
-            raise Crash
-        if fault is Fault.LOST_AFTER:
-            raise StoreUnreachable("the answer is lost")
-        if fault is Fault.CONFLICT_AFTER:
-            raise StoreConflict("412")
-        return answer
+        try:
+            return request()
+        finally:  # whatever the answer is, nobody hears it
+            if fault is Fault.CRASH_AFTER:
+                raise Crash
+            if fault is Fault.LOST_AFTER:
+                raise StoreUnreachable("the answer is lost")
+            if fault is Fault.CONFLICT_AFTER:
+                raise StoreConflict("412")
 
     def settle(self) -> None:
         """Let late requests arrive; the store judges their conditions now."""
