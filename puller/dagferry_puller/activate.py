@@ -104,7 +104,7 @@ class Activator:
             fsio.discard(staging, root.versions)
 
     def _download(self, content: Release, into: BinaryIO) -> None:
-        signed, limits = content.archive, self._settings.limits
+        signed, limits = content.archive, self._settings
         if max(signed.size, signed.unpacked_size) > limits.max_bytes:
             raise Refused(Reason.TOO_LARGE, f"release signs more bytes than --max-bytes {limits.max_bytes} allows")
         if signed.files > limits.max_files:
@@ -114,7 +114,7 @@ class Activator:
             download(self._reader, key, signed, into, pace=self._pace, progress=self._recorder.fetched)
 
     def _unpack(self, content: Release, archive: BinaryIO, staging: str) -> dict[str, Leaf]:
-        signed, limits, root = content.archive, self._settings.limits, self._volume.root
+        signed, limits, root = content.archive, self._settings, self._volume.root
         os.mkdir(staging, 0o700, dir_fd=root.versions)
         with self._recorder.step(Step.UNPACK), fsio.closing(fsio.directory(staging, root.versions)) as fd:
             most = Limits(limits.max_files, min(limits.max_bytes, signed.unpacked_size))

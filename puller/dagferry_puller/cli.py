@@ -59,6 +59,13 @@ examples:
 }
 
 
+class _Format(argparse.RawDescriptionHelpFormatter):
+    """A fixed width: argparse would load shutil and three compressors, in every start, to ask for the terminal's."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=110, max_help_position=32)
+
+
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
     given = f"required, or {option.variable}" if option.default is None else option.variable
     default = f", default {option.default}" if option.default else ""
@@ -70,7 +77,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    style = argparse.RawDescriptionHelpFormatter
+    style = _Format
     top = argparse.ArgumentParser(
         PROGRAM, description=_ABOUT, epilog=_EXAMPLES[""] + "\n" + TABLE, formatter_class=style, allow_abbrev=False
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import signal
 import threading
 import time
@@ -14,6 +13,7 @@ from dagferry_puller.attempt import attempt, record
 from dagferry_puller.backoff import Backoff, uniform
 from dagferry_puller.exits import Exit
 from dagferry_puller.logs import Complaints, log
+from dagferry_puller.signals import Inbox
 from dagferry_puller.status import Outcome
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ MIN_GAP_SECONDS = 1.0  # between the starts of two syncs, however often somebody
 STANDBY_SECONDS = 1.0  # how often a standby tries the lock
 _TRIGGER_SECONDS = 0.5  # how often the trigger file is looked at
 _BACKS_OFF = {Outcome.UNREACHABLE, Outcome.DENIED, Outcome.NOT_FOUND, Outcome.VOLUME, Outcome.UNEXPECTED}
-
-
-def signal_queue(*stops: signal.Signals) -> queue.SimpleQueue[object]:
-    """Return a queue that gets each of these signals. Its ``put`` may run inside a handler, an Event's ``set`` not."""
-    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-    for number in stops:
-        signal.signal(number, lambda received, _: inbox.put(signal.Signals(received)))
-    return inbox
 
 
 def leave(code: int) -> None:
@@ -112,13 +104,13 @@ class Daemon:
 
     def run(self) -> Exit:
         """Work until SIGTERM or SIGINT; returns, or leaves the process, within a second of it."""
-        inbox = signal_queue(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        inbox = Inbox(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         worker = threading.Thread(target=self._work, name="sync", daemon=True)
         worker.start()
-        while (received := inbox.get()) == signal.SIGHUP:
+        while (received := inbox.wait()) == signal.SIGHUP:
             log.info("SIGHUP: looking now")
             self.triggers.look_now()
-        log.info("%s: ending", received.name if isinstance(received, signal.Signals) else received)
+        log.info("signal %s: ending", received)
         self._stopping = True
         self.triggers.stop()
         worker.join(JOIN_SECONDS)

@@ -44,10 +44,10 @@ def acquire(meta: int, me: Owner) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         # Somebody may have removed the file between open and flock: a lock on a nameless file guards nothing.
-        if not os.path.samestat(os.fstat(fd), os.stat(LOCK, dir_fd=meta)):
+        if not is_held(fd, meta):
             os.close(fd)
             return None
-    except (BlockingIOError, FileNotFoundError):
+    except BlockingIOError:
         os.close(fd)
         return None
     except BaseException:
@@ -55,6 +55,14 @@ def acquire(meta: int, me: Owner) -> int | None:
         raise
     _introduce(fd, me)
     return fd
+
+
+def is_held(fd: int, meta: int) -> bool:
+    """Tell whether a lock that we took is still the one at its path: who removes the file lets another owner in."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(LOCK, dir_fd=meta))
+    except FileNotFoundError:
+        return False
 
 
 def _introduce(fd: int, me: Owner) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 import signal
 import threading
 import time
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING
 from dagferry_puller import state
 from dagferry_puller.attempt import attempt, record
 from dagferry_puller.backoff import Backoff, uniform
-from dagferry_puller.daemon import leave, signal_queue
+from dagferry_puller.daemon import leave
 from dagferry_puller.exits import ConfigError, Exit, TimedOut, code_for, line_for
 from dagferry_puller.logs import Complaints, log
+from dagferry_puller.signals import DONE, Inbox
 from dagferry_puller.status import Outcome
 from dagferry_shared import times
 from dagferry_shared.envelope import MAX_ENVELOPE
@@ -53,24 +53,27 @@ class Once:
         self._recorder = recorder
         self._complaints = Complaints()
         self._problem: Exception | None = None  # why it is not done yet
+        self._result: Outcome | Exception = Outcome.UNCHANGED
 
     def run(self) -> Exit:
         """Work until the version is live, an error is final, or the time is over."""
-        inbox = signal_queue(signal.SIGTERM, signal.SIGINT)
-        threading.Thread(target=lambda: inbox.put(attempt(self._work)), name="sync", daemon=True).start()
-        try:
-            result = inbox.get(timeout=self._settings.timeout)
-        except queue.Empty:
-            result = self._late()
+        inbox = Inbox(signal.SIGTERM, signal.SIGINT)
+        threading.Thread(target=self._worker, args=(inbox,), name="sync", daemon=True).start()
+        received = inbox.wait(self._settings.timeout)
+        if received not in {None, DONE}:
+            leave(128 + (received or 0))
+        result = self._late() if received is None else self._result
         if isinstance(result, Exception):
             code = code_for(result)
             log.error("%s", line_for(result), exc_info=result if code is Exit.UNEXPECTED else None)
             if isinstance(result, TimedOut | StoreUnreachable):  # the worker may be stuck in a read
                 leave(code)
             return code
-        if isinstance(result, signal.Signals):
-            leave(128 + result)
         return Exit.OK
+
+    def _worker(self, inbox: Inbox) -> None:
+        self._result = attempt(self._work)
+        inbox.done()
 
     def _late(self) -> Exception:
         seconds = self._settings.timeout

@@ -12,7 +12,6 @@ from dagferry_puller.exits import ConfigError
 from dagferry_puller.root import META, VERSIONS
 from dagferry_shared import names, times
 from dagferry_shared.archive.paths import check_path
-from dagferry_shared.archive.reader import Limits
 from dagferry_shared.errors import Refused
 
 if TYPE_CHECKING:
@@ -87,11 +86,6 @@ class Settings:
     pin: str
     timeout: float
     offline_ok: bool
-
-    @property
-    def limits(self) -> Limits:
-        """What this machine takes at most, whatever was signed."""
-        return Limits(max_files=self.max_files, max_bytes=self.max_bytes)
 
 
 def _text(value: str) -> str:

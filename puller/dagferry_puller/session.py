@@ -70,6 +70,10 @@ class Session:
     def own(self) -> Puller | None:
         """Return the puller of the root, if the root is ours or becomes it now."""
         volume = self.open()
+        if self._lock is not None and not lock.is_held(self._lock, volume.root.meta):
+            log.error("ALARM: the lock file was removed; this puller gives the root up and tries to get it again")
+            self.close()
+            volume = self.open()
         if self._lock is None:
             self._lock = lock.acquire(volume.root.meta, self._me)
             if self._lock is None:
