@@ -200,7 +200,7 @@ class Simulator:
         """Return the archive's file."""
         return self.path(self.layout.archive(published.release.archive.sha256))
 
-    def make_release(self, tree: Tree, word: str, **changes: Any) -> tuple[release.Release, bytes]:
+    def make_release(self, tree: Tree, word: str, /, **changes: Any) -> tuple[release.Release, bytes]:
         """Describe a tree; ``changes`` replace fields of the release or, with ``source_`` or ``archive_``, of those."""
         packed = archive_bytes(tree)
         source = release.Source(
@@ -264,13 +264,18 @@ class Simulator:
         release_changes: Mapping[str, Any] | None = None,
         release_signers: Iterable[FileSigner] = (),
         pointer_signers: Iterable[FileSigner] = (),
-        archive: Callable[[bytes], bytes] = lambda data: data,
+        archive: Callable[[bytes], bytes | None] = lambda data: data,
         **pointer_changes: Any,
     ) -> Published:
-        """Write archive, release, pointer and history copy of a new commit, with the lies that are asked for."""
+        """Write archive, release, pointer and history copy of a new commit, with the lies that are asked for.
+
+        ``archive`` makes what is stored of the packed bytes; None withholds it.
+        """
         made, packed = self.make_release(tree, word, **dict(release_changes or {}))
         raw = self.sign_release(made, *release_signers)
-        self.put(self.layout.archive(made.archive.sha256), archive(packed))
+        stored = archive(packed)
+        if stored is not None:
+            self.put(self.layout.archive(made.archive.sha256), stored)
         self.put(self.layout.release(envelope.digest(raw)), raw)
         entry = self.make_pointer(made, envelope.digest(raw), **pointer_changes)
         return self.point(made, raw, entry, *pointer_signers)
@@ -327,5 +332,3 @@ def small_tree(word: str = "one") -> dict[str, Any]:
         "same.py": Symlink("lib/tables.py"),
         "names/ä.txt": "umlaut\n",
     }
-
-

@@ -20,6 +20,19 @@ if TYPE_CHECKING:
 
 COMMAND = (sys.executable, "-m", "dagferry_puller")
 
+# Another user may not be able to read this interpreter's modules: they are loaded before the user is changed.
+_AS_USER = """
+import os, sys, ctypes, encodings.idna, gettext, shutil, traceback
+from dagferry_puller import cli, prepare, daemon, once, httpd, check
+os.setgroups([]); os.setresgid(0, 0, 0); os.setresuid(*[int(sys.argv.pop(1))] * 3)
+sys.exit(cli.main())
+"""
+
+
+def as_user(uid: int, command: list[str]) -> list[str]:
+    """Return the command as run by another user with gid 0 (what OpenShift does); only root can."""
+    return [sys.executable, "-c", _AS_USER, str(uid), *command[len(COMMAND) :]]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -109,7 +122,9 @@ class Running:
 
     def wait_problem(self, reason: str) -> dict[str, Any]:
         """Wait until the last sync failed for a reason, or with an outcome."""
-        return self.wait(f"problem {reason}", lambda s: s["problem"] and reason in (s["problem"]["reason"], s["problem"]["outcome"]))
+        return self.wait(
+            f"problem {reason}", lambda s: s["problem"] and reason in (s["problem"]["reason"], s["problem"]["outcome"])
+        )
 
     def signal(self, number: int) -> None:
         """Send a signal."""
@@ -190,19 +205,23 @@ class Pod:
         return Result(done.returncode, done.stderr.decode())
 
     def run(
-        self, *more: str, environ: dict[str, str] | None = None, popen: dict[str, Any] | None = None, **settings: str | None
+        self,
+        *more: str,
+        environ: dict[str, str] | None = None,
+        uid: int | None = None,
+        **settings: str | None,
     ) -> Running:
         """Start ``run``, with a short period and JSON logs."""
         defaults = {"period": "0.2", "http": "127.0.0.1:0", "log_format": "json", "log_level": "debug"}
         log = self.directory / f"run-{len(self._running)}.log"
         merged = {**defaults, **settings}
+        arguments = self.arguments("run", *more, **merged)
         with log.open("wb") as file:
             process = subprocess.Popen(
-                self.arguments("run", *more, **merged),
+                as_user(uid, arguments) if uid else arguments,
                 stdout=file,
                 stderr=file,
                 env={**os.environ, **(environ or {})},
-                **(popen or {}),
             )
         try:
             running = Running(process, log, http=merged["http"] != "none")

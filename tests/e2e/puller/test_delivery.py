@@ -7,11 +7,11 @@ import stat
 from pathlib import Path
 
 import pytest
-from support.bundles import REPOSITORY, File, Simulator, commit_id, small_tree
-from support.pods import Pod
 
 from dagferry_puller.leases import lease
 from dagferry_shared.gittree import tree_id
+from support.bundles import REPOSITORY, File, Simulator, commit_id, small_tree
+from support.pods import Pod
 
 
 def test_once_makes_the_first_version_live(pod: Pod, simulator: Simulator) -> None:
@@ -25,7 +25,10 @@ def test_once_makes_the_first_version_live(pod: Pod, simulator: Simulator) -> No
 def test_tree_on_disk_is_read_only_and_exactly_what_was_signed(pod: Pod, simulator: Simulator) -> None:
     first = simulator.publish(small_tree("one"), "a")
     assert pod.once().code == 0
-    modes = {p.relative_to(pod.version(first.version)).as_posix(): stat.S_IMODE(p.lstat().st_mode) for p in pod.version(first.version).rglob("*")}
+    modes = {
+        p.relative_to(pod.version(first.version)).as_posix(): stat.S_IMODE(p.lstat().st_mode)
+        for p in pod.version(first.version).rglob("*")
+    }
     assert modes["etl.py"] == 0o444
     assert modes["run.sh"] == 0o555
     assert modes["lib"] == 0o555
@@ -158,7 +161,9 @@ def test_commit_that_was_never_deployed_is_not_found(pod: Pod, simulator: Simula
 def test_commit_behind_a_forged_history_entry_is_refused(pod: Pod, simulator: Simulator) -> None:
     first = simulator.publish(small_tree("one"), "a")
     simulator.publish(small_tree("two"), "b")
-    other = simulator.make_pointer(first.release, first.pointer.release, sequence=1, previous=None, reason="another one")
+    other = simulator.make_pointer(
+        first.release, first.pointer.release, sequence=1, previous=None, reason="another one"
+    )
     simulator.put(simulator.layout.history_entry("main", 1, 1), simulator.sign_pointer(other))
     result = pod.once(commit=commit_id("a"))
     assert (result.code, pod.live()) == (3, None)
