@@ -1,0 +1,259 @@
+"""One pull in this process: exactly what it fetches, in which order it makes things durable."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dagferry_puller import options
+from dagferry_puller.prepare import new_recorder
+from dagferry_puller.root import Root
+from dagferry_puller.status import Outcome
+from dagferry_puller.sync import Puller
+from dagferry_puller.trustfile import TrustSource
+from dagferry_puller.volume import Volume
+from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.store.directory import DirectoryReader
+from support.bundles import Simulator, ago, small_tree
+from support.recording import RecordingReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+POINTER = "channels/main/pointer.json"
+
+
+class Bench:
+    def __init__(self, tmp_path: Path) -> None:
+        self.simulator = Simulator(tmp_path / "store")
+        self.trust = self.simulator.write_trust(tmp_path / "trust.json")
+        self.path = tmp_path / "root"
+        self.reader = RecordingReader(DirectoryReader(tmp_path / "store"), "etl/v1/")
+        self._roots: list[Root] = []
+        self.puller = self.start()
+
+    def start(self, **changes: str) -> Puller:
+        """Start as a new process would."""
+        given = {"store": "file:///x", "bundle": "etl", "channel": "main", "trust": str(self.trust)}
+        settings = options.resolve("run", {**given, "root": str(self.path), **changes}, {})
+        self._roots.append(Root(str(self.path)))
+        self.volume = Volume(self._roots[-1], settings)
+        trust = TrustSource(settings)
+        trust.rules()
+        self.recorder = new_recorder(settings)
+        self.puller = Puller(settings, self.reader, self.volume, trust, self.recorder)
+        return self.puller
+
+    def close(self) -> None:
+        for root in self._roots:
+            root.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.close()
+
+
+def keys(published: Any) -> tuple[str, str]:
+    return (
+        f"get releases/{published.pointer.release}.json",
+        f"stream archives/{published.release.archive.sha256}.tar.zst",
+    )
+
+
+def test_first_sync_fetches_pointer_release_and_archive_and_a_poll_one_condition(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    assert bench.puller.sync() is Outcome.SWAPPED
+    assert bench.reader.take() == [f"get {POINTER}", *keys(first)]
+    for _ in range(3):
+        assert bench.puller.sync() is Outcome.UNCHANGED
+    assert bench.reader.take() == [f"get-if-changed {POINTER}"] * 3
+
+
+def test_rollback_to_a_kept_version_is_one_request(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    bench.simulator.publish(small_tree("two"), "b")
+    bench.puller.sync()
+    bench.reader.take()
+    bench.simulator.again(first)
+    assert bench.puller.sync() is Outcome.SWAPPED
+    assert bench.reader.take() == [f"get-if-changed {POINTER}"]
+
+
+def test_changed_trust_file_drops_the_etag(bench: Bench) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    bench.simulator.write_trust(bench.trust, max_ttl=3600, floor=1)
+    bench.reader.take()
+    with pytest.raises(Refused) as caught:
+        bench.puller.sync()
+    assert caught.value.reason is Reason.NO_EXPIRY
+    assert bench.reader.take() == [f"get {POINTER}"]
+
+
+def test_refused_pointer_is_fetched_whole_again(bench: Bench) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    bench.simulator.put(bench.simulator.layout.pointer("main"), b"{}")
+    bench.reader.take()
+    for _ in range(2):
+        with pytest.raises(Refused):
+            bench.puller.sync()
+    assert bench.reader.take() == [f"get-if-changed {POINTER}", f"get {POINTER}"]
+
+
+def test_pointer_that_expires_between_two_polls_is_noticed_without_new_bytes(bench: Bench) -> None:
+    bench.simulator.publish(small_tree("one"), "a", expires=ago(-3600))
+    bench.puller.sync()
+    bench.simulator.write_trust(bench.trust, max_ttl=1)
+    bench.simulator.again(bench.simulator.last, issued=ago(10), expires=ago(-3600))  # type: ignore[arg-type]
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            bench.puller.sync()
+        assert caught.value.reason is Reason.EXPIRED
+    assert bench.reader.take()[-1] == f"get-if-changed {POINTER}"
+    assert bench.puller.keeper.ready
+
+
+def test_bad_archive_is_fetched_once(bench: Bench) -> None:
+    bad = bench.simulator.publish(small_tree("one"), "a", archive=lambda data: data[:-1] + b"?")
+    for _ in range(3):
+        with pytest.raises(Exception, match="wrong-digest"):
+            bench.puller.sync()
+    assert bench.reader.take().count(keys(bad)[1]) == 1
+
+
+def test_tampered_kept_version_is_fetched_again_on_rollback(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    bench.simulator.publish(small_tree("two"), "b")
+    bench.puller.sync()
+    path = bench.path / "versions" / first.version / "etl.py"
+    path.chmod(0o644)
+    path.write_text("evil")
+    bench.simulator.again(first)
+    bench.reader.take()
+    assert bench.puller.sync() is Outcome.SWAPPED
+    assert bench.reader.take() == [f"get-if-changed {POINTER}", keys(first)[1]]
+    assert (bench.path / "current/etl.py").read_text() == "VERSION = 'one'\n"
+    assert bench.recorder.snapshot().tampered == 1
+
+
+def test_pointer_is_remembered_before_its_archive_is_asked_for(bench: Bench) -> None:
+    bench.simulator.publish(small_tree("one"), "a", archive=lambda _: None)
+    with pytest.raises(Exception, match="does not exist"):
+        bench.puller.sync()
+    bench.start()
+    bench.puller.start()
+    assert bench.volume.seen is not None
+    assert bench.volume.seen.sequence == 1
+
+
+def test_seen_comes_from_the_stored_pointer_where_state_lags_behind_it(bench: Bench) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    old = (bench.path / ".dagferry/state.json").read_bytes()
+    bench.simulator.publish(small_tree("two"), "b")
+    bench.puller.sync()
+    (bench.path / ".dagferry/state.json").write_bytes(old)
+    bench.start().start()
+    assert bench.volume.seen is not None
+    assert bench.volume.seen.sequence == 2
+
+
+def test_order_of_a_swap_is_what_durability_needs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.start()
+    calls: list[str] = []
+    places = {str(bench.path): "root", str(bench.path / "versions"): "versions/"}
+    real_fsync, real_rename, real_utime = os.fsync, os.rename, os.utime
+
+    def fsync(fd: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        calls.append(f"fsync {places.get(path) or ('tree' if '/versions/' in path else 'meta')}")
+        real_fsync(fd)
+
+    def rename(source: str, target: str, **more: int) -> None:
+        calls.append(f"rename {'link' if target == 'current' else 'version' if len(target) == 105 else 'meta'}")
+        real_rename(source, target, **more)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", rename)
+    monkeypatch.setattr(os, "utime", lambda *a, **k: (calls.append("stamp"), real_utime(*a, **k))[1])
+    bench.puller.sync()
+    tail = [call for call in calls if not call.endswith("meta")]
+    assert tail[-4:] == ["rename version", "fsync versions/", "rename link", "fsync root"]
+    assert set(tail[:-4]) == {"stamp", "fsync tree"}
+    assert tail[:-4].count("fsync tree") == 8  # five files, three directories
+    assert tail.index("fsync tree") > tail.index("stamp")
+
+
+def test_without_fsync_nothing_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.start()
+    bench.volume.root.durable = False
+
+    def failing(_: int) -> None:
+        raise AssertionError("fsync was called")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    assert bench.puller.sync() is Outcome.SWAPPED
+
+
+def test_staging_that_vanishes_is_an_error_and_nothing_is_live(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dagferry_puller import stamps
+
+    bench.simulator.publish(small_tree("one"), "a")
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise OSError(5, "I/O error")
+
+    monkeypatch.setattr(stamps, "apply", failing)
+    with pytest.raises(OSError, match="I/O"):
+        bench.puller.sync()
+    assert os.listdir(bench.path / "versions") == []
+    monkeypatch.undo()
+    assert bench.puller.sync() is Outcome.SWAPPED
+
+
+def test_revoked_live_release_is_not_repaired(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    bench.simulator.write_trust(bench.trust, revoked=[first.pointer.release])
+    (bench.path / "current").unlink()
+    with pytest.raises(Refused) as caught:
+        bench.puller.sync()
+    assert caught.value.reason is Reason.REVOKED
+    assert not (bench.path / "current").is_symlink()
+
+
+def test_kept_release_that_was_changed_on_the_volume_is_fetched_again(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    kept = bench.path / ".dagferry/envelopes" / f"{first.pointer.release}.json"
+    kept.write_bytes(b"{}")
+    bench.start()
+    bench.reader.take()
+    assert bench.puller.sync() is Outcome.SWAPPED
+    assert bench.reader.take() == [f"get {POINTER}", keys(first)[0]]
+    assert kept.read_bytes() == first.release_raw
+
+
+def test_version_id_that_lies_about_its_commit_is_not_adopted(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    lie = f"{'0' * 40}-{first.pointer.release}"
+    os.rename(bench.path / "versions" / first.version, bench.path / "versions" / lie)
+    (bench.path / "current").unlink()
+    (bench.path / "current").symlink_to(f"versions/{lie}")
+    (bench.path / ".dagferry/state.json").unlink()
+    bench.start().start()
+    assert bench.puller.keeper.version is None
+    bench.puller.sync()
+    assert os.path.basename(os.readlink(bench.path / "current")) == first.version
