@@ -207,3 +207,8 @@ def test_nothing_is_written_outside_for_a_hostile_path(root, tmp_path):
             extract(root, tar(entry(path, b"x")))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["new"]
     assert not Path("/tmp/dagferry-escaped").exists()
+
+
+def test_last_directories_get_their_final_mode_too(root, tmp_path):
+    extract(root, tar(entry("a/b/c", b"x")))
+    assert modes(tmp_path / "new") == {"a": 0o555, "a/b": 0o555, "a/b/c": 0o444}

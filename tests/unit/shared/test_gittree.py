@@ -1,21 +1,13 @@
-import os
-import subprocess
-
 import pytest
 
 from dagferry_shared.gittree import Leaf, Mode, blob_hasher, blob_id, tree_id
+from support.gitid import git
 
 EMPTY_TREE = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
 ALGORITHMS = ["sha256", "sha1"]
-
-
-def git(where, *arguments):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    clean |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    return subprocess.run(["git", *arguments], cwd=where, env=clean, capture_output=True, check=True, text=True).stdout
 
 
 def write_tree(where, files, algorithm):
