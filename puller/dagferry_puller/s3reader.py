@@ -53,6 +53,7 @@ _HINTS = {  # by words in obstore's debug text
     "ConnectionRefused": "connection refused: is the endpoint right, and the store up?",
     "dns error": "the endpoint's host name is unknown",
     "TimedOut": "no answer in time",
+    "IncompleteMessage": "the connection was closed without an answer: http where the store speaks https?",
     "Interrupted": "the connection broke",
 }
 _STATUS_OF: dict[type[Exception], int] = {

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 
 from dagferry_puller.awsenv import AwsSettingsError
 from dagferry_puller.readers import open_reader
-from dagferry_puller.s3reader import S3Reader, Timeouts
+from dagferry_puller.s3reader import S3Reader, Timeouts, _first_line
 from dagferry_shared.errors import StoreDenied, StoreUnreachable
 from dagferry_shared.store.directory import DirectoryReader
 from dagferry_shared.store.memory import MemoryStore
@@ -26,6 +26,7 @@ from dagferry_shared.store.url import BadStoreUrl
 from support.raw_server import RawServer, failure, reply
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
 
     from dagferry_shared.store import BlobReader
@@ -107,6 +108,19 @@ def test_without_credentials_requests_are_anonymous(tmp_path: Path) -> None:
     assert "authorization" not in server.requests[0].lower()
 
 
+def test_an_object_that_drips_is_given_up_at_its_deadline(tmp_path: Path) -> None:
+    def drip(connection: socket.socket) -> None:
+        reply("200 OK", length=1 << 40)(connection)
+        while not server.release.wait(0.05):  # each byte starts the read time-out anew
+            connection.sendall(b"x")
+
+    with RawServer(drip) as server:
+        environ = {"AWS_ENDPOINT_URL": server.endpoint}
+        reader = S3Reader("bucket", environ=environ, home=tmp_path, timeouts=Timeouts(2.0, 60.0, 0.3, 0.3))
+        with pytest.raises(StoreUnreachable, match="no answer in time"):
+            reader.get("key", limit=1 << 40)
+
+
 def test_a_wrong_setting_is_told_at_once(tmp_path: Path) -> None:
     for environ in (
         {"AWS_ENDPOINT_URL": "not a url"},
@@ -123,6 +137,18 @@ def test_a_broken_ca_certificate_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(AwsSettingsError, match="does not accept its settings") as got:
         S3Reader("bucket", environ={"AWS_CA_BUNDLE": str(bundle)}, home=tmp_path)
     assert "\n" not in str(got.value)
+
+
+def test_a_large_object_may_take_longer_than_a_small_one(tmp_path: Path) -> None:
+    reader = S3Reader("bucket", environ={}, home=tmp_path)
+    options = reader._current_client(Timeouts().stream_seconds).client_options
+    assert options is not None
+    assert options["timeout"] == dt.timedelta(seconds=900)  # obstore's own is 30 seconds
+
+
+def test_a_debug_text_of_obstore_is_shown_as_one_short_clean_line() -> None:
+    assert _first_line(ValueError("a\x1b[31m\nDebug source")) == "a?[31m"
+    assert len(_first_line(ValueError("x" * 10_000))) == 200
 
 
 def test_a_redirect_to_another_host_gets_no_credentials(tmp_path: Path) -> None:
@@ -222,6 +248,14 @@ def test_a_ca_certificate_as_the_servers_own_is_told_with_the_cure(certificates:
         pytest.raises(StoreUnreachable, match="a certificate of its own"),
     ):
         reader_on(server, tmp_path, AWS_CA_BUNDLE=str(certificates.ca)).get("key", limit=9)
+
+
+def test_a_store_that_closes_without_an_answer_is_told_with_the_cure(tmp_path: Path) -> None:
+    with (
+        RawServer(lambda _: None) as server,
+        pytest.raises(StoreUnreachable, match="http where the store speaks https"),
+    ):
+        reader_on(server, tmp_path).get("key", limit=9)
 
 
 def test_a_replaced_ca_file_is_read_again(certificates: Certificates, tmp_path: Path) -> None:
