@@ -12,17 +12,18 @@ from dagferry_publisher.archive import pack
 from dagferry_publisher.chain import Chain
 from dagferry_publisher.errors import NotFound
 from dagferry_publisher.stored import fetched, read_checked
+from dagferry_publisher.transaction import is_copy
 from dagferry_publisher.tree import select
 from dagferry_publisher.upload import stored_digest
 from dagferry_shared import times
-from dagferry_shared.errors import BlobMissing, DagferryError, Refused, StoreDenied, StoreUnreachable
+from dagferry_shared.errors import BlobMissing, DagferryError, Reason, Refused, StoreDenied, StoreUnreachable
 from dagferry_shared.pointer import Action
 from dagferry_shared.rules import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dagferry_publisher.chain import Entry
+    from dagferry_publisher.chain import Entry, Position
     from dagferry_publisher.gitrepo import Repo
     from dagferry_shared.release import Release
     from dagferry_shared.strictjson import Json
@@ -49,6 +50,12 @@ class Report:
     def add(self, key: str, problem: DagferryError | str) -> None:
         """Record a finding."""
         self.findings.append(Finding(key, str(problem)))
+
+    def note(self, key: str, words: str) -> None:
+        """Record something that is worth knowing, and as it must be."""
+        note = f"{key} {words}"
+        if note not in self.notes:
+            self.notes.append(note)
 
     def as_json(self) -> dict[str, Json]:
         """Return the document that ``--json`` prints."""
@@ -98,7 +105,8 @@ class Audit:
         entries = self._entries(chain, chain.walk(head))
         self._check_history(chain, entries)
         for index, entry in enumerate(entries):
-            self._entry(chain, entry, archive=all_archives or index == 0)
+            live = entry.content.release == head.content.release
+            self._entry(chain, entry, live=live, archive=all_archives or index == 0)
 
     def _entries(self, chain: Chain, walk: Iterator[Entry]) -> list[Entry]:
         entries: list[Entry] = []
@@ -110,22 +118,48 @@ class Audit:
 
     def _check_history(self, chain: Chain, entries: list[Entry]) -> None:
         positions = set(chain.positions())
-        linked = {entry.content.position: entry for entry in entries}
-        for position, entry in linked.items():
-            key = chain.layout.history_entry(chain.channel, *position)
-            if position not in positions:
-                self.report.add(key, "the live pointer has no history copy (the next publish writes it)")
+        self._check_head_copy(chain, entries[0], positions)
+        for entry in entries:
             if entry.problem:
-                self.report.add(key, entry.problem)
-        for position in positions - linked.keys():
-            self.report.add(chain.layout.history_entry(chain.channel, *position), "not part of the chain")
+                self._add_old(chain, entry, self._history_key(chain, entry.content.position), entry.problem)
+        for position in sorted(positions - {entry.content.position for entry in entries}):
+            key = self._history_key(chain, position)
+            for newer, older in itertools.pairwise(entries):
+                over = older.content.position < position < newer.content.position
+                if over and newer.content.action is Action.REPAIR:
+                    self.report.note(key, f"stepped over by the repair {newer.content.epoch}-{newer.content.sequence}")
+                    break
+            else:
+                self.report.add(key, "not part of the chain")
         for newer, older in itertools.pairwise(entries):
             expected = (older.content.epoch, older.content.sequence + 1)
             if newer.content.position != expected and newer.content.action is not Action.REPAIR:
-                key = chain.layout.history_entry(chain.channel, *newer.content.position)
+                key = self._history_key(chain, newer.content.position)
                 self.report.add(key, f"follows {older.content.epoch}-{older.content.sequence}: a gap")
 
-    def _entry(self, chain: Chain, entry: Entry, *, archive: bool) -> None:
+    def _check_head_copy(self, chain: Chain, head: Entry, positions: set[Position]) -> None:
+        """Check the one copy that the walk does not read: that of the live pointer."""
+        key = self._history_key(chain, head.content.position)
+        if head.content.position not in positions:
+            self.report.add(key, "the live pointer has no history copy (the next publish writes it)")
+        elif not is_copy(chain, head.content.position, {head.payload_digest}):
+            self.report.add(key, "not the copy of the live pointer (dagctl repair replaces what is no entry)")
+
+    @staticmethod
+    def _history_key(chain: Chain, position: Position) -> str:
+        return chain.layout.history_entry(chain.channel, *position)
+
+    def _add_old(self, chain: Chain, entry: Entry, key: str, problem: Refused) -> None:
+        """Record what an entry has against it today: a note where that is the past, which nothing can be done about.
+
+        That is an entry of an earlier epoch whose key was removed since; its hash link vouches for it.
+        """
+        if entry.content.epoch < chain.rules.trust.epoch and problem.reason is Reason.UNKNOWN_KEY:
+            self.report.note(key, f"of {entry.content.epoch}-{entry.content.sequence}: {problem}")
+        else:
+            self.report.add(key, problem)
+
+    def _entry(self, chain: Chain, entry: Entry, *, live: bool, archive: bool) -> None:
         self.report.checked["history entries"] += 1
         key = chain.layout.release(entry.content.release)
         try:
@@ -136,7 +170,12 @@ class Audit:
                 release = self._releases[entry.content.release]
                 key = chain.layout.archive(release.archive.sha256)
                 self._archive(chain, release)
-        except (Refused, NotFound, BlobMissing) as problem:
+        except Refused as problem:
+            if problem.reason is Reason.REVOKED and not live:  # as it should be: nothing goes back to it
+                self.report.note(key, f"of {entry.content.epoch}-{entry.content.sequence}: {problem}")
+            else:
+                self._add_old(chain, entry, key, problem)
+        except (NotFound, BlobMissing) as problem:
             self.report.add(key, problem)
 
     def _archive(self, chain: Chain, release: Release) -> None:

@@ -113,12 +113,23 @@ class Chain:
         return sorted(position for position in found if position)
 
     def history_copy(self, position: Position) -> bytes | None:
-        """Read one history copy, None if there is none. It is not verified."""
+        """Read one history copy, None if there is none. It is not verified; one that is too large reads as empty."""
         try:
             blob = self.store.get(self.layout.history_entry(self.channel, *position), limit=envelope.MAX_ENVELOPE)
         except BlobMissing:
             return None
+        except Refused:  # oversize: something is there, and it is no entry
+            return b""
         return blob.data if blob else None
+
+    def verified_copy(self, position: Position) -> Signed[Pointer] | None:
+        """Read one history copy; None if there is none, or it does not verify or is of another position."""
+        raw = self.history_copy(position)
+        try:
+            signed = self.rules.old_pointer(raw) if raw else None
+        except Refused:
+            return None
+        return signed if signed and signed.content.position == position else None
 
     def entry(self, raw: bytes) -> Entry:
         """Judge one history copy; Refused only if it cannot even be read."""
@@ -141,10 +152,12 @@ class Chain:
             while current.content.previous is not None:
                 epoch, sequence = current.content.position
                 window = [(epoch, at) for at in range(sequence - 1, max(0, sequence - 1 - _WINDOW), -1)]
-                for raw in pool.map(self.history_copy, window) if window else [None]:
+                copies: list[bytes | None] | Iterator[bytes | None]
+                copies = pool.map(self.history_copy, window) if window else [None]
+                for position, raw in zip(window or [(epoch, 0)], copies, strict=True):
                     current = self._linked(raw, current)
                     yield current
-                    if current.content.position not in window:  # another epoch, or a repair skipped positions
+                    if current.content.position != position:  # another epoch, or a repair skipped positions
                         break
 
     def _linked(self, raw: bytes | None, successor: Entry) -> Entry:

@@ -59,13 +59,13 @@ def ensure_history(chain: Chain, signed: Signed[Pointer]) -> None:
     try:
         chain.store.create(key, signed.raw)
     except StoreConflict as error:
-        if not _is_copy(chain, signed.content.position, {signed.payload_digest}):
+        if not is_copy(chain, signed.content.position, {signed.payload_digest}):
             raise Conflict(
                 f"{key} is not the copy of the live pointer: run dagctl verify, then dagctl repair"
             ) from error
 
 
-def _is_copy(chain: Chain, position: Position, digests: set[str]) -> bool:
+def is_copy(chain: Chain, position: Position, digests: set[str]) -> bool:
     """Tell whether the history copy of a position is of one of these payloads."""
     copy = chain.history_copy(position)
     try:
@@ -205,7 +205,7 @@ class Transaction:
         if head and head.payload_digest in self._ours:
             return self._committed(head)
         for position in self._tried:
-            if _is_copy(self.chain, position, self._ours) and (copy := self.chain.history_copy(position)):
+            if is_copy(self.chain, position, self._ours) and (copy := self.chain.history_copy(position)):
                 return self.chain.rules.old_pointer(copy)
         return None
 

@@ -41,6 +41,8 @@ def register(app: typer.Typer) -> None:
 
         def show() -> None:
             cli.out.line("checked: " + (", ".join(f"{n} {what}" for what, n in report.checked.items()) or "nothing"))
+            for note in report.notes:
+                cli.out.line(f"note: {note}", "yellow")
             for finding in report.findings:
                 cli.out.line(f"{finding.key}: {finding.problem}", "red")
             if not report.findings:

@@ -26,12 +26,7 @@ def _candidates(chain: Chain, head: Head, positions: list[Position]) -> Iterator
     for position in reversed(positions):
         while pending and pending[0].content.position >= position:
             yield pending.pop()
-        raw = chain.history_copy(position)
-        try:
-            signed = chain.rules.old_pointer(raw) if raw else None
-        except Refused:  # signed by a removed key, or garbage: not to be restored
-            continue
-        if signed and signed.content.position == position:
+        if signed := chain.verified_copy(position):  # None: signed by a removed key, or garbage
             yield signed
     yield from pending
 
@@ -54,6 +49,18 @@ def _check_epoch(chain: Chain, base: Signed[Pointer], *, new_epoch: bool) -> Non
         raise Conflict(f"the chain is of epoch {epoch}, the trust file of {trusted}: run dagctl repair --new-epoch")
 
 
+def _restore_copy(chain: Chain, live: Signed[Pointer]) -> None:
+    """Write the live pointer's history copy, also over something that is no entry at all; Conflict if it is one."""
+    key = chain.layout.history_entry(chain.channel, *live.content.position)
+    try:
+        ensure_history(chain, live)
+    except Conflict:
+        info = chain.store.head(key)
+        if info is None or chain.verified_copy(live.content.position):
+            raise
+        chain.store.replace(key, live.raw, etag=info.etag)
+
+
 def repair(chain: Chain, writer: Writer, *, reason: str, new_epoch: bool = False, dry_run: bool = False) -> Outcome:
     """Restore the newest entry that verifies and whose release does, as a new entry; a hold is carried forward.
 
@@ -70,7 +77,7 @@ def repair(chain: Chain, writer: Writer, *, reason: str, new_epoch: bool = False
     behind = bool(positions) and positions[-1] > base.content.position
     if head.signed is not None and head.signed == base and not behind and not new_epoch:
         if not dry_run:
-            ensure_history(chain, base)
+            _restore_copy(chain, base)
         return Outcome(Action.REPAIR, changed=False, pointer=base, note="the pointer is whole", dry_run=dry_run)
     sequence = max([at for in_epoch, at in positions if in_epoch == epoch] + [_sequence_in(base, epoch)]) + 1
     old = base.content

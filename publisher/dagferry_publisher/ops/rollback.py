@@ -83,14 +83,18 @@ def named_target(chain: Iterable[Entry], prefix: str) -> Entry:
 
 
 def _target(chain: Chain, head: Signed[Pointer], request: RollbackRequest) -> Pointer:
-    walk = chain.walk(head)
-    entry = named_target(walk, request.to) if request.to else default_target(walk)
+    entries = list(chain.walk(head))
+    entry = named_target(entries, request.to) if request.to else default_target(entries)
     if entry is None:
         raise NotFound(f"nothing was live before {head.content.commit[:12]} on channel {chain.channel}")
     if entry.problem:
-        raise Refused(
-            entry.problem.reason, f"the history entry of the target is not acceptable: {entry.problem.detail}"
-        )
+        others = (other for other in entries if other.content.release == entry.content.release and not other.problem)
+        other = next(others, None)
+        if other is None:
+            raise Refused(
+                entry.problem.reason, f"the history entry of the target is not acceptable: {entry.problem.detail}"
+            )
+        entry = other
     chain.release_of(entry.content)
     return entry.content
 
