@@ -48,8 +48,10 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
     def add(self, key: str, problem: DagferryError | str) -> None:
-        """Record a finding."""
-        self.findings.append(Finding(key, str(problem)))
+        """Record a finding, once."""
+        finding = Finding(key, str(problem))
+        if finding not in self.findings:
+            self.findings.append(finding)
 
     def note(self, key: str, words: str) -> None:
         """Record something that is worth knowing, and as it must be."""
