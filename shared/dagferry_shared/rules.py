@@ -193,7 +193,7 @@ class Rules:
             raise Refused(Reason.WRONG_BUNDLE, f"release is of bundle {content.bundle}, not {self.trust.bundle}")
         if source.repository != entry.repository:
             raise Refused(Reason.WRONG_REPOSITORY, f"release is of {source.repository}, trusted is {entry.repository}")
-        if source.paths != entry.paths:
+        if sorted(source.paths) != sorted(entry.paths):  # the order of directories changes no archive
             raise Refused(
                 Reason.WRONG_PATH,
                 f"release packs {', '.join(source.paths)}, trusted is {', '.join(entry.paths)}",

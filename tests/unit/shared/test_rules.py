@@ -332,6 +332,9 @@ class TestRelease:
         with refused(Reason.WRONG_PATH):
             check_release(a_release(source={"paths": paths}))
 
+    def test_order_of_the_paths_in_the_trust_file_does_not_matter(self):
+        check_release(a_release(source={"paths": ("a", "b")}), rules=trusting(paths=("b", "a")))
+
     @pytest.mark.parametrize("ref", ["feature/main", "main2", "release", "release/1/2", "refs/heads/main"])
     def test_release_of_another_ref_is_refused(self, ref):
         check_release(a_release(source={"ref": "release/7"}))
