@@ -70,10 +70,10 @@ class Activator:
         with self._recorder.step(Step.VERIFY):
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):
-            self._stamp(version, version, found.leaves)
+            self._stamp(version, found.leaves)
         else:
             with self._unpacked(content) as (staging, leaves):
-                self._stamp(staging, version, leaves)
+                self._stamp(staging, leaves)
                 self._install(staging, version)
             if found is not None:
                 self._report_damage(version, found.differences(leaves))
@@ -140,7 +140,7 @@ class Activator:
         if found is None or not found.is_tree(content.tree):
             raise Refused(Reason.WRONG_TREE, "the check command changed the tree that it was to check")
 
-    def _stamp(self, name: str, version: str, leaves: Mapping[str, Leaf]) -> None:
+    def _stamp(self, name: str, leaves: Mapping[str, Leaf]) -> None:
         """Give the incoming tree its times, relative to the version being left, and make it durable."""
         volume, settings = self._volume, self._settings
         leaving = volume.link.read() or (volume.state.live.version if volume.state.live else None)
@@ -149,11 +149,10 @@ class Activator:
         last = max([volume.state.stamp, *(self._mtime(v) for v in volume.versions())])
         stamp = stamps.next_stamp(time.time(), last)
         volume.update(stamp=stamp)
-        with self._recorder.step(Step.STAMP), volume.opened(leaving) as left, volume.opened(name) as fd:
+        with self._recorder.step(Step.STAMP), volume.opened(leaving) as left:
             kept = stamps.times_of(left, leaves, stamp)
-            if fd is None:
-                raise FileNotFoundError(f"{version} vanished while it was made")
-            stamps.apply(fd, kept, stamp, durable=volume.root.durable)
+            with fsio.closing(fsio.directory(name, volume.root.versions)) as fd:
+                stamps.apply(fd, kept, stamp, durable=volume.root.durable)
 
     def _mtime(self, version: str) -> int:
         return int(os.stat(version, dir_fd=self._volume.root.versions, follow_symlinks=False).st_mtime)

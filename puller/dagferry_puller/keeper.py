@@ -86,13 +86,13 @@ class Keeper:
 
     def recheck(self, rules: Rules) -> None:
         """Look at what may have changed: the rules (judged again) and the tree (hashed again if a stat says so)."""
-        if self.version is None:
+        if self.version is None or self.release is None:
             return
         if rules is not self._rules:
-            self._judge(rules)
+            self._judge(rules, self.release)
         due = self._clock() - self._verified_at >= self._recheck
         if due or self._volume.fingerprint(self.version) != self._fingerprint:
-            self._verify()
+            self._verify(self.version, self.release.content)
         self._was_good = self._was_good or (self.intact and self.revoked is None)
 
     def expiry(self, content: Pointer) -> str | None:
@@ -115,12 +115,9 @@ class Keeper:
             return None
         return Signed(content, raw, digest, parsed.payload_digest, frozenset())
 
-    def _judge(self, rules: Rules) -> None:
+    def _judge(self, rules: Rules, signed: Signed[Release]) -> None:
         self._rules, before = rules, self.revoked
-        if self.release is None:
-            return
         try:
-            signed = self.release
             rules.release(signed.raw, digest=signed.digest, commit=signed.content.source.commit, new=False)
             self.revoked = None
         except Refused as refusal:
@@ -132,19 +129,17 @@ class Keeper:
                     extra=fields(version=self.version, reason=refusal.reason),
                 )
 
-    def _verify(self) -> None:
-        if self.version is None or self.release is None:
-            return
-        before, content = self.damage, self.release.content
+    def _verify(self, version: str, content: Release) -> None:
+        before = self.damage
         with self._recorder.step(Step.VERIFY):
-            found = self._volume.scan(self.version, content)
+            found = self._volume.scan(version, content)
         if found is None or not found.is_tree(content.tree):
             self.damage = Repair.TREE
         else:
-            self.damage = None if self._volume.link.read() == self.version else Repair.LINK
+            self.damage = None if self._volume.link.read() == version else Repair.LINK
         self._remember_fingerprint()
         if self.damage and self.damage is not before:
-            log.error("ALARM: the live %s was changed from outside", self.damage, extra=fields(version=self.version))
+            log.error("ALARM: the live %s was changed from outside", self.damage, extra=fields(version=version))
 
     def _remember_fingerprint(self) -> None:
         self._verified_at = self._clock()

@@ -66,7 +66,7 @@ class Once:
         if isinstance(result, Exception):
             code = code_for(result)
             log.error("%s", line_for(result), exc_info=result if code is Exit.UNEXPECTED else None)
-            if isinstance(result, TimedOut | StoreUnreachable):  # the worker may be stuck in a read
+            if received is None:  # the worker may be stuck in a read
                 leave(code)
             return code
         return Exit.OK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -243,6 +244,33 @@ def test_kept_release_that_was_changed_on_the_volume_is_fetched_again(bench: Ben
     assert bench.puller.sync() is Outcome.SWAPPED
     assert bench.reader.take() == [f"get {POINTER}", keys(first)[0]]
     assert kept.read_bytes() == first.release_raw
+
+
+def test_garbage_kept_under_its_own_digest_is_not_adopted(bench: Bench) -> None:
+    first = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    version = f"{'0' * 40}-{hashlib.sha256(b'{}').hexdigest()}"
+    (bench.path / ".dagferry/envelopes" / f"{version[41:]}.json").write_bytes(b"{}")
+    (bench.path / "current").unlink()
+    (bench.path / "current").symlink_to(f"versions/{version}")
+    bench.start().start()
+    assert bench.puller.keeper.version == first.version
+    assert not bench.puller.keeper.ready
+
+
+def test_rename_that_fails_leaves_nothing_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    real = os.rename
+
+    def failing(source: str, target: str, **more: int) -> None:
+        if len(target) == 105:
+            raise OSError(28, "No space left on device")
+        real(source, target, **more)
+
+    monkeypatch.setattr(os, "rename", failing)
+    with pytest.raises(OSError, match="No space"):
+        bench.puller.sync()
+    assert os.listdir(bench.path / "versions") == []
 
 
 def test_version_id_that_lies_about_its_commit_is_not_adopted(bench: Bench) -> None:
