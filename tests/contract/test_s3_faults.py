@@ -128,9 +128,8 @@ def test_a_store_that_never_answers_is_unreachable(connect: Connect) -> None:
     def stall(connection: socket.socket) -> None:
         server.stall(connection)
 
-    with RawServer(stall) as server:
-        with pytest.raises(StoreUnreachable) as got:
-            connect(server.endpoint).get("key", limit=9)
+    with RawServer(stall) as server, pytest.raises(StoreUnreachable) as got:
+        connect(server.endpoint).get("key", limit=9)
     assert_clean(got.value)
 
 
