@@ -86,12 +86,14 @@ class Chain:
             Refused: it does not verify.
         """
         head = self.head()
+        if head.etag is None and self.positions():
+            head = self.head()  # the channel's first publish may have come between the two requests
+            if head.etag is None:
+                raise Conflict(f"channel {self.channel} has a history but no pointer: run dagctl repair")
         if head.problem:
             cure = "look with dagctl verify, then dagctl repair (with --new-epoch if a key was compromised)"
             raise Refused(head.problem.reason, f"the live pointer is not acceptable ({head.problem.detail}); {cure}")
         if head.signed is None:
-            if self.positions():
-                raise Conflict(f"channel {self.channel} has a history but no pointer: run dagctl repair")
             return None, None
         epoch = head.signed.content.epoch
         if epoch != self.rules.trust.epoch:
