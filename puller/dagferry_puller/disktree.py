@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 256 * 1024
 _MAX_DEPTH = 80  # a signed path has 64 components
-_DAMAGE = {errno.EACCES, errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
+# What a person can do to an entry, as an errno; all else is the volume's fault.
+DAMAGE = {errno.EACCES, errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENODEV}
 
 
 class _Enough(Exception):
@@ -71,7 +72,7 @@ class _Scan:
             except UnicodeEncodeError:  # not UTF-8 on disk
                 self.found.extra.append(path)
             except OSError as error:
-                if error.errno not in _DAMAGE:
+                if error.errno not in DAMAGE:
                     raise
                 self.found.extra.append(path)
 

@@ -131,13 +131,13 @@ class Keeper:
 
     def _verify(self, version: str, content: Release) -> None:
         before = self.damage
+        self._remember_fingerprint()  # before reading: what changes meanwhile is seen at the next look
         with self._recorder.step(Step.VERIFY):
             found = self._volume.scan(version, content)
         if found is None or not found.is_tree(content.tree):
             self.damage = Repair.TREE
         else:
             self.damage = None if self._volume.link.read() == version else Repair.LINK
-        self._remember_fingerprint()
         if self.damage and self.damage is not before:
             log.error("ALARM: the live %s was changed from outside", self.damage, extra=fields(version=version))
 

@@ -74,6 +74,7 @@ class Puller:
             self.keeper.adopt(rules)
             self._find_live_pointer(rules)
             self._started = True
+            self._recorder.update(versions=len(self._volume.versions()))
             self._show()
 
     def sync(self) -> Outcome:
@@ -103,12 +104,7 @@ class Puller:
         self.start()
         rules = self._rules()
         self._require_memory()
-        if self.is_live(version):
-            return Outcome.UNCHANGED
-        commit, digest = names.split_version_id(version)
-        self._activate(rules, rules.release(self._release_bytes(digest), digest=digest, commit=commit, new=False))
-        self._show()
-        return Outcome.SWAPPED
+        return self._bring(rules, version)
 
     def at_commit(self, commit: str) -> Outcome:
         """Bring the version of a commit live, out of the channel's signed history."""
@@ -121,7 +117,7 @@ class Puller:
         entry = history.find(self._history_entry, rules, head, commit)
         rules.check_standing(entry.content)
         self._live_pointer = entry
-        return self.pin(entry.content.version)
+        return self._bring(rules, entry.content.version)
 
     def is_live(self, version: str) -> bool:
         """Tell whether this version is live, whole and trusted."""
@@ -134,8 +130,10 @@ class Puller:
         try:
             rules = self._trust.rules()
         except Refused:
-            if self._trust.last is not None:
-                self.keeper.recheck(self._trust.last)
+            last = self._trust.last
+            if last is not None and self._recalled:  # what is live is still looked after, and nothing new comes
+                self.keeper.recheck(last)
+                self._mend(last)
             raise
         if self._trust.generation != self._generation:
             self._generation, self._etag = self._trust.generation, None
@@ -221,6 +219,18 @@ class Puller:
         if was_warm:  # a pod that starts late says nothing about how long delivery takes
             self._recorder.delivered(times.parse(content.issued))
         return Outcome.SWAPPED
+
+    def _bring(self, rules: Rules, version: str) -> Outcome:
+        """Make a version live that no pointer has to name."""
+        outcome = Outcome.UNCHANGED
+        if not self.is_live(version):
+            commit, digest = names.split_version_id(version)
+            raw = self._release_bytes(digest)
+            self._activate(rules, rules.release(raw, digest=digest, commit=commit, new=False))
+            outcome = Outcome.SWAPPED
+        self._retire(outcome)
+        self._show()
+        return outcome
 
     def _release_bytes(self, digest: str) -> bytes:
         kept = self._volume.envelopes.release(digest)

@@ -59,10 +59,13 @@ class Volume:
 
     @contextmanager
     def opened(self, version: str | None) -> Iterator[int | None]:
-        """Open a version's directory; None if there is none."""
+        """Open a version's directory; None if there is none. OSError is the volume's fault."""
         fd = None
-        with suppress(OSError):
+        try:
             fd = fsio.directory(version, self.root.versions) if version else None
+        except OSError as error:
+            if error.errno not in disktree.DAMAGE:
+                raise
         try:
             yield fd
         finally:

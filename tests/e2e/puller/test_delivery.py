@@ -245,3 +245,10 @@ def test_many_files_deep_directories_and_long_names_arrive(pod: Pod, simulator: 
     assert pod.once().code == 0
     assert pod.live() == made.version
     assert sum(1 for p in pod.version(made.version).rglob("*") if p.is_file()) == 300
+
+
+def test_pinned_versions_are_retired_too(pod: Pod, simulator: Simulator) -> None:
+    made = [simulator.publish(small_tree(word), word) for word in "abcd"]
+    for one in made:
+        assert pod.once(pin=one.version, keep="1", keep_hours="0").code == 0
+    assert pod.versions() == {made[-1].version, made[-2].version}

@@ -316,3 +316,21 @@ def test_missing_pointer_is_not_found_and_keeps_the_old_version(pod: Pod, simula
     simulator.path(simulator.layout.pointer("main")).unlink()
     warm[0].wait_problem("not-found")
     assert_kept(pod, warm)
+
+
+def test_broken_trust_file_does_not_stop_repairs_of_what_is_live(pod: Pod, simulator: Simulator, warm: Warm) -> None:
+    running, first = warm
+    pod.trust.write_text("{")
+    running.wait_problem("malformed")
+    (pod.root / "current").unlink()
+    running.wait("repaired", lambda s: s["repairs"]["link"] == 1)
+    assert pod.live() == first.version
+
+
+def test_revocation_while_the_link_is_gone_does_not_bring_it_back(pod: Pod, simulator: Simulator) -> None:
+    first = simulator.publish(small_tree("one"), "a")
+    assert pod.once().code == 0
+    (pod.root / "current").unlink()
+    simulator.write_trust(pod.trust, revoked=[first.pointer.release])
+    assert pod.once().code == 3
+    assert pod.live() is None

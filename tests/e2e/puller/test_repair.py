@@ -347,3 +347,20 @@ def test_root_that_cannot_be_made_again_is_told_and_the_process_stays(pod: Pod, 
     pod.root.unlink()
     running.signal(signal.SIGHUP)
     running.wait_live(first.version)
+
+
+def test_pinned_version_that_was_damaged_is_repaired(pod: Pod, simulator: Simulator) -> None:
+    first = simulator.publish(small_tree("one"), "a")
+    assert pod.once(pin=first.version).code == 0
+    damage_file(pod.version(first.version))
+    assert pod.once(pin=first.version).code == 0
+    assert pod.read("etl.py") == "VERSION = 'one'\n"
+
+
+def test_versions_are_counted_offline_too(pod: Pod, simulator: Simulator) -> None:
+    simulator.publish(small_tree("one"), "a")
+    assert pod.once().code == 0
+    simulator.directory.rename(simulator.directory.with_name("away"))
+    running = pod.run()
+    running.wait_problem("store-unreachable")
+    assert running.status()["versions"] == 1
