@@ -133,13 +133,12 @@ class Volume:
             self.update(seen={**self.state.seen, self._channel: seen})
 
     def went_live(self, version: str) -> None:
-        """Record a swap: what was live before is the previous version, and its grace time starts."""
-        now, old = int(time.time()), self.state.live
+        """Record a swap: what was live before is the previous version; ``retire`` starts its grace time."""
+        old = self.state.live
         left = {v: t for v, t in self.state.left.items() if v != version}
         previous = old.previous if old else None
         if old and old.version != version:
             previous = old.version
-            left[previous] = now
         self.update(live=state.Live(version, previous, times.show(times.now())), left=left)
 
     # Cleaning
