@@ -20,7 +20,7 @@ PROJECT_FILE = "dagctl.toml"
 PATHS = frozenset({"trust", "repo", "release-key", "pointer-key"})  # in a file: relative to that file
 LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key"})
 KNOWN = (
-    frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "level"})
+    frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "pipeline", "level"})
     | PATHS
     | LISTS
 )
@@ -67,9 +67,9 @@ def config_home(environ: Mapping[str, str]) -> Path:
 def find_files(environ: Mapping[str, str], cwd: Path) -> list[Path]:
     """Return the configuration files there are: ``dagctl.toml`` here or above, then the user's."""
     candidates = [directory / PROJECT_FILE for directory in (cwd, *cwd.parents)][:32]
-    project = next((path for path in candidates if path.is_file()), None)
-    user = config_home(environ) / "config.toml"
-    return [path for path in (project, user) if path and path.is_file()]
+    project = next((path for path in candidates if os.path.isfile(path)), None)
+    user = config_home(environ) / "config.toml"  # os.path: a home that may not be read, as in containers, has no file
+    return [path for path in (project, user) if path and os.path.isfile(path)]
 
 
 def _value(file: Path, where: str, option: str, raw: object) -> Value:
@@ -150,7 +150,7 @@ def _names(known: Mapping[str, Context]) -> str:
 def _used(environ: Mapping[str, str]) -> str | None:
     try:
         return (config_home(environ) / "context").read_text(encoding="utf-8").strip() or None
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # as above
         return None
 
 

@@ -67,6 +67,16 @@ def _builder(settings: Settings) -> Builder:
     return Builder(where, __version__, names.clean_text(pipeline.value[0]) if pipeline else None)
 
 
+def _level(settings: Settings, given: int | None) -> int:
+    setting = settings.find("level", None if given is None else str(given))
+    if setting is None:
+        return DEFAULT_LEVEL
+    text = setting.value[0]
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_LEVEL:
+        raise UsageError(f"--level is a number from 1 to {MAX_LEVEL}, not {text!r} ({setting.origin})")
+    return int(text)
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
@@ -110,7 +120,12 @@ def register(app: typer.Typer) -> None:
         pointer_key: PointerKey = None,
         expires: Expires = None,
         reason: Reason = "",
-        level: Annotated[int, typer.Option(min=1, max=MAX_LEVEL, help="zstd compression level.")] = DEFAULT_LEVEL,
+        level: Annotated[
+            int | None,
+            typer.Option(
+                min=1, max=MAX_LEVEL, help=env_help("level", f"zstd compression level [default: {DEFAULT_LEVEL}].")
+            ),
+        ] = None,
         force: Annotated[
             bool, typer.Option("--force", help="Publish although the commit does not descend from the newest one.")
         ] = False,
@@ -145,7 +160,7 @@ def register(app: typer.Typer) -> None:
             builder=_builder(settings),
             reason=names.text(reason, "--reason"),
             force=force,
-            level=level,
+            level=_level(settings, level),
         )
         if not dry_run:
             cli.ready_to_write(chain)

@@ -125,6 +125,25 @@ def test_a_write_that_lands_after_the_next_publisher_has_read_is_found_in_the_hi
     assert chain_is_whole(site) == ["publish"] * 3
 
 
+def test_a_first_publish_between_two_requests_of_another_is_no_lost_pointer(
+    site: Site, line: list[str], break_store: Break
+) -> None:
+    """One sees no pointer, the other makes the channel, the one sees its history."""
+    seen = []
+
+    def fault(_: int, method: str, key: str) -> Fault | None:
+        if method == "keys" and key.endswith("main/history/") and not seen:
+            seen.append(key)
+            break_store(nothing)
+            site.publish(line[0])
+        return None
+
+    break_store(fault)
+    site.publish(line[1])
+    assert seen
+    assert chain_is_whole(site) == ["publish", "publish"]
+
+
 def test_a_store_that_stays_away_during_the_commit_says_that_it_is_not_known(
     site: Site, line: list[str], break_store: Break
 ) -> None:
