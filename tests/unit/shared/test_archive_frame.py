@@ -126,7 +126,7 @@ def test_second_frame_or_trailing_byte_is_refused(raw):
 def test_skippable_frame_in_front_is_refused(magic):
     skippable = bytes([0x50 + magic]) + SKIPPABLE[1:]
     for raw in (skippable + ARCHIVE, skippable):
-        with refused(Reason.BAD_ARCHIVE):
+        with refused(Reason.BAD_ARCHIVE, "is skippable"):
             check(raw)
 
 
