@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.errors import UsageError
 from dagferry_publisher.settings import KNOWN, Setting, use_context
 
+_USERINFO = re.compile(r"://[^/\s]*@")
 _KEYS = {"release-key", "pointer-key"}
 
 
@@ -24,7 +26,7 @@ def _shown(option: str, setting: Setting) -> str:
             return repository.normalise(setting.value[0])
         except UsageError:
             return "(not an address)"
-    return " ".join(setting.value)
+    return _USERINFO.sub("://***@", " ".join(setting.value))
 
 
 def register(app: typer.Typer) -> None:
