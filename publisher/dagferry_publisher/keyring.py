@@ -93,19 +93,23 @@ def check_role(role: Role, found: Sequence[Signer], option: str, channel: str) -
 def write_pair(out: Path, signer: FileSigner, passphrase: bytes | None) -> tuple[Path, Path]:
     """Write ``out.key`` (0600, durably) and ``out.pub``; UsageError if either is there already."""
     private, public = Path(f"{out}.key"), Path(f"{out}.pub")
+    written: list[Path] = []
     try:
         for path, content, mode in (
             (private, signer.to_pem(passphrase), 0o600),
             (public, signer.public.pem.encode(), 0o644),
         ):
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+            written.append(path)
             with open(fd, "wb") as file:
                 os.fchmod(fd, mode)
                 file.write(content)
                 file.flush()
                 os.fsync(fd)
-    except FileExistsError as error:
-        raise UsageError(f"{error.filename} is there already: a key is never overwritten") from error
     except OSError as error:
+        for path in written:  # no half pair
+            path.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise UsageError(f"{error.filename} is there already: a key is never overwritten") from error
         raise UsageError(f"{error.filename or out} cannot be written: {error.strerror}") from error
     return private, public

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -97,9 +98,12 @@ def command(app: typer.Typer, name: str, *common: Common) -> Callable[[Callable[
             given = {option.name: values.pop(option.name) for option in common}
             try:
                 function(Cli(given, ctx.find_root().params.get("context")), **values)
+                sys.stdout.flush()
             except DagferryError as error:
                 report(error, as_json=bool(given.get("json")))
                 raise typer.Exit(exit_code(error)) from error
+            except BrokenPipeError:  # the reader of our output has had enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
         del run.__wrapped__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

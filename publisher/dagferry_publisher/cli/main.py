@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -65,9 +64,6 @@ def main() -> None:
     """Run ``dagctl``; the entry point of the package."""
     try:
         app()
-    except BrokenPipeError:  # the reader of our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
     except OSError as error:  # this machine's fault: disk full, no permission
         sys.stderr.write(
             f"dagctl: unexpected: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n"

@@ -20,14 +20,20 @@ _PIPE_WIDTH = 300  # columns where nobody's terminal says how wide it is
 SHORT = 12  # hex digits of a commit shown to people
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let ``command`` end it, as for any other output; rich would exit with 1."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError
+
+
 class Output:
     """Where a command's result goes. Nothing from the store is ever taken for markup."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
         width = None if sys.stdout.isatty() else _PIPE_WIDTH
-        self._console = Console(highlight=False, soft_wrap=True, width=width)
-        self._status = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = _Console(highlight=False, soft_wrap=True, width=width)
+        self._status = _Console(stderr=True, highlight=False, soft_wrap=True)
 
     def emit(self, document: Mapping[str, object], show: Callable[[], None]) -> None:
         """Print the document, or show it to a person."""

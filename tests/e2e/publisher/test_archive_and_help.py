@@ -1,0 +1,163 @@
+"""archive extract under the puller's rules, and the help of every command."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import typer
+
+from dagferry_publisher.cli.exits import MEANING
+from dagferry_publisher.cli.main import app
+from support.dagctl import Dagctl, clean_environ
+from support.gitrepos import GitRepo, Link, Script
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+USAGE, REFUSED = 2, 3
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Dagctl:
+    """A directory with the archive ``a``: four files in two directories."""
+    repo = GitRepo(tmp_path / "repo")
+    repo.commit({"dags/a.py": "a\n", "dags/run": Script("r\n"), "dags/sub/b.py": b"b" * 2000, "dags/link": Link("sub")})
+    dagctl = Dagctl(tmp_path / "work", clean_environ(tmp_path))
+    dagctl.cwd.mkdir()
+    dagctl("archive", "create", "a", "--repo", repo.path, "--path", "dags")
+    return dagctl
+
+
+def names(dagctl: Dagctl) -> list[str]:
+    return sorted(path.name for path in dagctl.cwd.iterdir())
+
+
+def test_extract_gives_plain_writable_files_whatever_the_umask(packed: Dagctl) -> None:
+    old = os.umask(0o077)
+    try:
+        document = packed.process("archive", "extract", "a", "out", "--json").json
+    finally:
+        os.umask(old)
+    out = packed.cwd / "out"
+    modes = {path.name: stat.S_IMODE(path.lstat().st_mode) for path in [out, *out.rglob("*")] if not path.is_symlink()}
+    assert modes == {"out": 0o755, "a.py": 0o644, "run": 0o755, "sub": 0o755, "b.py": 0o644}
+    assert os.readlink(out / "link") == "sub"
+    assert document["files"] == 4
+    assert names(packed) == ["a", "out"]
+
+
+def test_extract_of_a_damaged_archive_leaves_nothing_behind(packed: Dagctl) -> None:
+    data = (packed.cwd / "a").read_bytes()
+    cuts = [0, 1, 10, len(data) // 2, len(data) - 1]
+    broken = [data[:cut] for cut in cuts] + [data + b"x", data[:-1] + bytes([data[-1] ^ 1]), data + data]
+    for number, content in enumerate(broken):
+        (packed.cwd / "b").write_bytes(content)
+        message = packed("archive", "extract", "b", "out", code=REFUSED).message
+        assert message.startswith("dagctl: bad-archive: "), number
+        packed("archive", "inspect", "b", code=REFUSED)
+        assert names(packed) == ["a", "b"]
+    packed.process("archive", "extract", "b", "out", code=REFUSED)
+
+
+def test_extract_of_what_only_shows_its_fault_late_leaves_nothing_behind(packed: Dagctl) -> None:
+    """Files and directories were made already when the limit is passed."""
+    assert "too-large" in packed.process("archive", "extract", "a", "out", "--max-files", "4", code=REFUSED).message
+    assert names(packed) == ["a"]
+    packed("archive", "extract", "a", "out", "--max-files", "5")
+
+
+@pytest.mark.parametrize("command", ["extract", "inspect"])
+def test_limits(packed: Dagctl, command: str) -> None:
+    out = ["out"] if command == "extract" else []
+    size = packed("archive", "inspect", "a", "--json").json["unpacked_size"]
+    assert "too-large" in packed("archive", command, "a", *out, "--max-bytes", size - 1, code=REFUSED).message
+    assert "too-large" in packed("archive", command, "a", *out, "--max-files", 4, code=REFUSED).message
+    packed("archive", command, "a", *out, "--max-bytes", size, "--max-files", 5)
+
+
+def test_nothing_that_is_there_is_touched(packed: Dagctl) -> None:
+    (packed.cwd / "there").mkdir()
+    (packed.cwd / "dangling").symlink_to("nothing")
+    for name in ("there", "dangling"):
+        assert "is there already" in packed("archive", "extract", "a", name, code=USAGE).message
+    assert "gone is not a directory" in packed("archive", "extract", "a", "gone/out", code=USAGE).message
+    assert "cannot be read: No such file" in packed("archive", "extract", "gone", "out", code=USAGE).message
+    before = (packed.cwd / "a").read_bytes()
+    result = packed("archive", "create", "a", "--repo", "../repo", "--path", "dags", code=USAGE)
+    assert "a cannot be written: File exists" in result.message
+    assert (packed.cwd / "a").read_bytes() == before
+    assert names(packed) == ["a", "dangling", "there"]
+
+
+def commands(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command, with its words."""
+    for name, found in group.commands.items():
+        if hasattr(found, "commands"):
+            yield from commands(found, *words, name)
+        else:
+            yield (*words, name), found
+
+
+COMMANDS = list(commands(typer.main.get_command(app)))
+
+
+def test_all_commands_are_there() -> None:
+    assert {" ".join(words) for words, _ in COMMANDS} == {
+        *("keygen", "publish", "rollback", "hold", "resume", "refresh", "promote", "repair", "history", "list", "show"),
+        *("diff", "verify", "config", "context list", "context use"),
+        *(f"archive {name}" for name in ("create", "inspect", "extract")),
+        *(
+            f"trust {name}"
+            for name in ("init", "check", "add-key", "retire-key", "remove-key", "revoke", "floor", "epoch")
+        ),
+    }
+
+
+@pytest.mark.parametrize(("words", "found"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
+def test_help_says_the_exit_codes_and_every_options_variable(
+    words: tuple[str, ...], found: Any, tmp_path: Path
+) -> None:
+    shown = Dagctl(tmp_path, clean_environ(tmp_path))(*words, "--help", COLUMNS="300").out
+    for code, meaning in MEANING.items():
+        assert f"{int(code):>2}  {meaning}" in shown
+    for parameter in found.params:
+        if not parameter.opts[0].startswith("--") or parameter.name == "help":
+            continue
+        option = parameter.opts[0].removeprefix("--")
+        takes_public_key = words == ("trust", "init") and option in {"release-key", "pointer-key"}
+        variable = "DAGFERRY_" + option.upper().replace("-", "_")
+        text = " ".join(shown.split("\nOptions:", 1)[1].split(f"\n  --{option} ", 1)[1].split("\n  --")[0].split())
+        assert (variable in text) is not takes_public_key, (option, text)
+
+
+def test_help_of_the_whole_and_the_version(tmp_path: Path) -> None:
+    dagctl = Dagctl(tmp_path, clean_environ(tmp_path))
+    assert "When it burns:  dagctl rollback" in dagctl.process("--help").out
+    assert dagctl("-h").out
+    assert dagctl.process("--version").out.startswith("dagctl 0.")
+    assert "Commands:" in dagctl.process("trust", code=USAGE).err + dagctl.process("trust", code=USAGE).out
+
+
+def test_own_options_really_read_their_variables(packed: Dagctl) -> None:
+    assert "too-large" in packed("archive", "inspect", "a", code=REFUSED, DAGFERRY_MAX_FILES="4").message
+    packed("archive", "inspect", "a", DAGFERRY_MAX_FILES="5", DAGFERRY_JSON="1").json  # noqa: B018 - it parses
+    packed("keygen", DAGFERRY_OUT="made")
+    assert (packed.cwd / "made.key").exists()
+
+
+@pytest.mark.parametrize("option", [[], ["--json"]], ids=["table", "json"])
+def test_output_to_a_reader_that_left_is_no_error(packed: Dagctl, option: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "dagferry_publisher", "archive", "inspect", "a", *option]
+    done = subprocess.run(
+        command, cwd=packed.cwd, env=packed.environ, stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
