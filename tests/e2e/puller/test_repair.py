@@ -195,7 +195,19 @@ def link_replaced_by_foreign_link(link: Path) -> None:
     link.symlink_to("/etc")
 
 
-LINKS = [link_deleted, link_replaced_by_directory, link_replaced_by_file, link_replaced_by_foreign_link]
+def link_made_absolute(link: Path) -> None:
+    target = link.resolve()
+    link.unlink()
+    link.symlink_to(target)
+
+
+LINKS = [
+    link_made_absolute,
+    link_deleted,
+    link_replaced_by_directory,
+    link_replaced_by_file,
+    link_replaced_by_foreign_link,
+]
 
 
 @pytest.mark.parametrize("change", LINKS)

@@ -166,7 +166,7 @@ def test_group_bits_that_a_volume_adds_are_no_tampering(pod: Pod, simulator: Sim
     assert pod.once().code == 0
     for path in [pod.version(first.version), *pod.version(first.version).rglob("*")]:
         if not path.is_symlink():
-            path.chmod(path.stat().st_mode | 0o060 | (0o2010 if path.is_dir() else 0))
+            path.chmod(path.stat().st_mode | 0o070 | (0o2000 if path.is_dir() else 0))
     running = pod.run()
     status = running.wait_live(first.version)
     assert status["repairs"] == {"link": 0, "tree": 0, "state": 0}
