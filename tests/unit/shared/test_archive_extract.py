@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import shutil
 import stat
 import tempfile
 from pathlib import Path
@@ -97,8 +98,11 @@ def test_extraction_needs_no_privilege():
         except BaseException:  # noqa: BLE001 - a child must not run on as a second test session
             os._exit(1)
     os.close(fd)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert tree_of(where) == read(TAR).tree
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert tree_of(where) == read(TAR).tree
+    finally:
+        shutil.rmtree(where)
 
 
 def test_existing_file_is_never_overwritten(root, tmp_path):
