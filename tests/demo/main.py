@@ -26,7 +26,14 @@ from support.moto_server import MotoServer
 CACHE = Path(__file__).parents[2] / ".cache" / "demo"
 DAGCTL = [sys.executable, "-m", "dagferry_publisher"]
 BUNDLE, CHANNEL = "examples", "main"
-METRICS = ("active_release_info", "refus", "publish_to_live_seconds", "last_successful_check", "versions")
+METRICS = (
+    "dagferry_puller_release_info",
+    "dagferry_puller_publish_to_live_seconds_sum",
+    "dagferry_puller_publish_to_live_seconds_count",
+    "dagferry_puller_since_last_success_seconds",
+    "dagferry_puller_syncs_total",
+    "dagferry_puller_versions",
+)
 BOLD, DIM, GREEN, RESET = ("\033[1m", "\033[2m", "\033[32m", "\033[0m") if sys.stdout.isatty() else ("", "", "", "")
 
 
