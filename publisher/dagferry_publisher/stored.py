@@ -42,9 +42,7 @@ def fetched(chain: Chain, release: Release) -> Iterator[BinaryIO]:
 def read_checked(file: BinaryIO, release: Release, sink: Sink | None = None) -> Manifest:
     """Read a release's archive and demand that it is what was signed; Refused (BAD_ARCHIVE, WRONG_TREE) if not."""
     manifest = read_archive(file, Limits(max_bytes=release.archive.unpacked_size), sink)
-    facts = (manifest.tree, manifest.tar_size, len(manifest.leaves))
-    if facts != (release.tree, release.archive.unpacked_size, release.archive.files):
-        raise Refused(Reason.WRONG_TREE, f"archive {release.archive.sha256[:16]}… does not unpack to the signed tree")
+    release.check_archive(manifest)
     return manifest
 
 

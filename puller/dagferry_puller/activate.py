@@ -119,10 +119,7 @@ class Activator:
         with self._recorder.step(Step.UNPACK), fsio.closing(fsio.directory(staging, root.versions)) as fd:
             most = Limits(limits.max_files, min(limits.max_bytes, signed.unpacked_size))
             manifest = extract_archive(archive, fd, most)
-        if (manifest.tar_size, len(manifest.leaves)) != (signed.unpacked_size, signed.files):
-            raise Refused(Reason.BAD_ARCHIVE, "archive has another number of bytes or files than was signed")
-        if manifest.tree != content.tree:
-            raise Refused(Reason.WRONG_TREE, f"archive is tree {manifest.tree[:16]}…, signed is {content.tree[:16]}…")
+        content.check_archive(manifest)
         return manifest.leaves
 
     def _check(self, content: Release, staging: str) -> None:

@@ -14,6 +14,7 @@ from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from dagferry_shared.archive.reader import Manifest
     from dagferry_shared.envelope import Envelope
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -115,6 +116,17 @@ class Release:
     builder: Builder
     created: str
     dev: bool = False
+
+    def check_archive(self, manifest: Manifest) -> None:
+        """Demand that an archive that was read holds what was signed.
+
+        Raises:
+            Refused: BAD_ARCHIVE for another number of bytes or files, WRONG_TREE for another tree.
+        """
+        if (manifest.tar_size, len(manifest.leaves)) != (self.archive.unpacked_size, self.archive.files):
+            raise Refused(Reason.BAD_ARCHIVE, "archive has another number of bytes or files than was signed")
+        if manifest.tree != self.tree:
+            raise Refused(Reason.WRONG_TREE, f"archive is tree {manifest.tree[:16]}…, signed is {self.tree[:16]}…")
 
     def payload(self) -> bytes:
         """Encode the in-toto statement that is signed."""
