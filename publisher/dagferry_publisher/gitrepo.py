@@ -121,7 +121,8 @@ class Repo:
             "show", "-s", "--no-show-signature", "--encoding=UTF-8", "--format=%ct%x00%an <%ae>%x00%s", commit
         )
         seconds, author, subject = raw.decode(errors="replace").rstrip("\n").split("\0", 2)
-        moment = datetime.fromtimestamp(max(0, int(seconds)), UTC)
+        known = int(seconds) if seconds.isdecimal() else 0  # git shows none for a malformed date
+        moment = datetime.fromtimestamp(min(known, int(times.LAST.timestamp())), UTC)
         return CommitInfo(commit, moment, names.clean_text(author), names.clean_text(subject))
 
     def tree_of(self, commit: str, path: str) -> str:
@@ -207,10 +208,6 @@ class Repo:
         """Return the address of the remote "origin" (it may hold a token: normalise it before showing it)."""
         done = self._run("config", "--get", "remote.origin.url")
         return done.stdout.decode(errors="replace").strip() or None
-
-    def committed(self, commit: str) -> str:
-        """Return the commit time as documents hold it."""
-        return times.show(self.commit_info(commit).committed)
 
 
 def _lost(oid: str, path: bytes) -> NotFound:

@@ -47,9 +47,7 @@ def _mode(entry: TreeEntry, path: str) -> Mode:
             Reason.BAD_ARCHIVE,
             f"{path!r} is a submodule: --exclude it, or commit its files here (git subtree)",
         )
-    if entry.mode == "100664":  # git wrote it before 2005; it means the same
-        return Mode.FILE
-    return Mode(entry.mode)
+    return Mode(entry.mode)  # git shows the modes of its first months (100664) as today's
 
 
 def select(repo: Repo, commit: str, paths: Sequence[str], selection: Selection) -> list[Item]:

@@ -239,6 +239,14 @@ def test_what_a_removed_key_signed_below_a_sound_entry_is_shown_and_is_no_findin
     assert site.live() == line[0]
 
 
+def test_rollback_to_what_only_a_removed_key_put_live_is_refused(site: Site, line: list[str]) -> None:
+    site.publish(line[0], "--pointer-key", site.key("ops"))
+    site.publish(line[1])
+    site.dagctl("trust", "remove-key", site.key_id("ops"))
+    message = site.dagctl("rollback", code=REFUSED).message
+    assert "unknown-key: the history entry of the target is not acceptable" in message
+
+
 def test_a_release_that_was_revoked_and_left_is_a_note_and_live_a_finding(published: Site, line: list[str]) -> None:
     published.dagctl("trust", "revoke", line[2])
     assert any("is revoked" in problem for problem in findings(published).values())

@@ -119,6 +119,7 @@ def test_damaged_and_swapped_releases_are_found(damaged: Site, history_repo: Git
     ).json["releases"]
     one.write_bytes(b"x" * 70_000)
     assert "oversize" in findings(damaged)[0][1]
+    assert "DAMAGED" in damaged.dagctl("list").out
     one.unlink()
     two.unlink()
     assert [kind for kind, _ in findings(damaged)] == ["releases"] * 2
@@ -183,23 +184,6 @@ def test_rebuild_from_a_clone_is_equal(published: Site, history_repo: GitRepo, t
     document = published.dagctl.process("verify", "--rebuild", tmp_path / "clone", "--json").json
     assert document["findings"] == []
     assert document["checked"]["rebuilds"] == 2
-
-
-def test_rebuild_of_a_release_that_is_not_what_the_commit_holds_is_found(own_site: Site, repo: GitRepo) -> None:
-    """The publisher's machine was manipulated: what it signed is not what the commit in the real repository is."""
-    from dagferry_shared.gittree import blob_id
-
-    own_site.publish(repo.git("rev-parse", "HEAD"))
-    evil = b"A = 666\n"
-    assert blob_id(b"A = 1\n", "sha1") == repo.git("rev-parse", "HEAD:dags/etl.py")
-    name = repo.git("rev-parse", "HEAD:dags/etl.py")
-    loose = repo.path / ".git/objects" / name[:2] / name[2:]
-    loose.unlink()
-    other = repo.blob(evil)
-    (repo.path / ".git/objects" / other[:2] / other[2:]).rename(loose)
-    result = own_site.dagctl("verify", "--rebuild", repo.path, "--json", code=REFUSED)
-    [row] = result.json["findings"]
-    assert "packs to another tree or tar than was signed" in row["problem"]
 
 
 def test_rebuild_from_a_clone_that_lacks_the_commit_is_a_finding(published: Site, repo: GitRepo) -> None:
@@ -289,16 +273,24 @@ def test_diff_shows_added_removed_changed_mode_and_binary(published: Site, histo
     assert "fits several" not in published.dagctl("diff", first, "0000000", code=8).message
 
 
+def test_a_store_that_goes_away_is_no_finding(damaged: Site) -> None:
+    shutil.rmtree(damaged.store)
+    assert "is not a directory: mount it" in damaged.dagctl("verify", code=7).message
+
+
+def test_a_gap_that_no_repair_made_is_found(damaged: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A publisher with a fault of its own skips a sequence."""
+    from dagferry_publisher import transaction
+
+    monkeypatch.setattr(transaction, "next_position", lambda _, head: (1, head.content.sequence + 2))
+    damaged.dagctl("refresh")
+    monkeypatch.undo()
+    assert [problem for _, problem in findings(damaged)] == ["follows 1-3: a gap"]
+
+
 def test_reading_commands_write_nothing(published: Site, history_repo: GitRepo) -> None:
     before = published.tree()
     first, second = commits(history_repo)
     for command in (["history"], ["list"], ["show", first], ["diff", first, second], ["verify", "--all"], ["config"]):
         published.dagctl(*command)
     assert published.tree() == before
-
-
-def test_reading_commands_on_a_channel_where_nothing_is_published(site: Site) -> None:
-    for command in (["history"], ["show", "1234567"], ["rollback"], ["hold"], ["resume"], ["refresh"]):
-        assert "nothing is published on channel main" in site.dagctl(*command, code=8).message
-    assert site.dagctl("list", "--json").json["releases"] == []
-    assert "nothing is published" in site.dagctl("promote", "--from", "canary", "--to", "main", code=8).message

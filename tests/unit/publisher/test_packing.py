@@ -1,0 +1,80 @@
+"""The archive writer's corners: windows, sizes, and what is in the archive already."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import TYPE_CHECKING
+
+import pytest
+import zstandard
+
+from dagferry_publisher.archive import MAX_LEVEL, _compressor, _header, pack, tar_size
+from dagferry_publisher.gitrepo import Repo, TreeEntry
+from dagferry_publisher.tree import Item, check_not_lfs, select
+from dagferry_shared.archive.frame import MAX_WINDOW
+from dagferry_shared.archive.header import MAX_SIZE
+from dagferry_shared.archive.reader import Limits
+from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.gittree import Mode
+from dagferry_shared.release import Selection
+
+if TYPE_CHECKING:
+    from support.gitrepos import GitRepo
+
+
+@pytest.mark.parametrize("level", [1, 9, MAX_LEVEL])
+@pytest.mark.parametrize("size", [100, 2**20, 2**33])
+def test_no_level_and_size_makes_a_window_that_pullers_refuse(level: int, size: int) -> None:
+    frame = _compressor(level, size).compressobj(size=-1).compress(b"x") or b""
+    compressor = _compressor(level, size).compressobj()
+    frame = compressor.compress(b"x") + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    parameters = zstandard.get_frame_parameters(frame)
+    assert parameters.window_size <= MAX_WINDOW
+    assert parameters.has_checksum
+    assert parameters.dict_id == 0
+
+
+def test_a_file_larger_than_a_tar_entry_holds_is_refused() -> None:
+    def item(size: int) -> Item:
+        return Item("big", Mode.FILE, TreeEntry("100644", "0" * 40, size, b"big"))
+
+    assert len(_header(item(MAX_SIZE), 0)) == 512
+    with pytest.raises(Refused) as refusal:
+        _header(item(MAX_SIZE + 1), 0)
+    assert refusal.value.reason is Reason.TOO_LARGE
+
+
+def test_files_of_many_pieces_are_packed_whole_and_the_size_is_known_before(repo: GitRepo) -> None:
+    data = random.Random(7).randbytes(700_001)
+    commit = repo.commit({"dags/big.bin": data, "dags/empty": b"", "dags/block": b"x" * 512})
+    clone = Repo(repo.path)
+    items = select(clone, commit, ["dags"], Selection())
+    out = io.BytesIO()
+    packed = pack(clone, items, 0, out)
+    assert packed.manifest.tar_size == tar_size(items, {})
+    assert zstandard.get_frame_parameters(out.getvalue()).content_size == packed.manifest.tar_size
+    assert packed.size == len(out.getvalue())
+
+
+def test_the_pullers_limits_are_applied_before_anything_is_uploaded(repo: GitRepo) -> None:
+    clone = Repo(repo.path)
+    items = select(clone, "HEAD", ["dags"], Selection())
+    with pytest.raises(Refused) as refusal:
+        pack(clone, items, 0, io.BytesIO(), limits=Limits(max_bytes=1024))
+    assert refusal.value.reason is Reason.TOO_LARGE
+
+
+def test_a_commit_time_beyond_what_tar_holds_is_cut(repo: GitRepo) -> None:
+    clone = Repo(repo.path)
+    items = select(clone, "HEAD", ["dags"], Selection())
+    assert pack(clone, items, 2**62, io.BytesIO()).manifest.mtime == MAX_SIZE
+
+
+@pytest.mark.parametrize("spec", ["https://git-lfs.github.com/spec/v1", "https://hawser.github.com/spec/v1"])
+def test_lfs_pointers_of_both_names_are_known(spec: str) -> None:
+    head = f"version {spec}\noid sha256:0\n".encode()
+    entry = TreeEntry("100644", "0" * 40, len(head), b"m")
+    with pytest.raises(Refused, match="Git LFS pointer"):
+        check_not_lfs(Item("m", Mode.FILE, entry), head)
+    check_not_lfs(Item("m", Mode.LINK, entry), head)
