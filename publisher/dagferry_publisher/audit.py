@@ -132,7 +132,7 @@ class Audit:
                     self.report.note(key, f"stepped over by the repair {newer.content.epoch}-{newer.content.sequence}")
                     break
             else:
-                self.report.add(key, "not part of the chain")
+                self._unlinked(key, position, entries)
         for newer, older in itertools.pairwise(entries):
             expected = (older.content.epoch, older.content.sequence + 1)
             if newer.content.position != expected and newer.content.action is not Action.REPAIR:
@@ -160,6 +160,13 @@ class Audit:
             self.report.note(key, f"of {entry.content.epoch}-{entry.content.sequence}: {problem}")
         else:
             self.report.add(key, problem)
+
+    def _unlinked(self, key: str, position: Position, entries: list[Entry]) -> None:
+        first = entries[-1].content if entries else None
+        if first and first.previous is None and position[0] < first.epoch:
+            self.report.note(key, f"of an epoch before {first.epoch}, with which the chain begins anew")
+        else:
+            self.report.add(key, "not part of the chain")
 
     def _entry(self, chain: Chain, entry: Entry, *, live: bool, archive: bool) -> None:
         self.report.checked["history entries"] += 1

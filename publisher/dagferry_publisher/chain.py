@@ -54,9 +54,17 @@ class Entry:
 
 
 class Chain:
-    """The pointer and history of one channel in one store."""
+    """The pointer and history of one channel in one store.
 
-    def __init__(self, store: Store, rules: Rules) -> None:
+    Args:
+        store: the store.
+        rules: of the channel.
+        begin_epoch: the trust file's epoch begins from nothing: a pointer that does not verify or is of an older
+            epoch counts as none (and is replaced by the first publish), and so does its history.
+    """
+
+    def __init__(self, store: Store, rules: Rules, *, begin_epoch: bool = False) -> None:
+        self._begin_epoch = begin_epoch
         self.store = store
         self.rules = rules
         self.layout = layout.Layout(rules.trust.bundle)
@@ -79,13 +87,15 @@ class Chain:
             return Head(blob.etag, problem=problem)
 
     def verified_head(self) -> tuple[Signed[Pointer] | None, str | None]:
-        """Return the verified pointer and its ETag, (None, None) on a new channel.
+        """Return the verified pointer and its ETag, (None, None) on a new channel, (None, ETag) where an epoch begins.
 
         Raises:
             Conflict: the pointer is gone though there is history, or of another epoch; names the cure.
             Refused: it does not verify.
         """
         head = self.head()
+        if self._begin_epoch and self._is_of_the_past(head):
+            return None, head.etag
         if head.etag is None and self.positions():
             head = self.head()  # the channel's first publish may have come between the two requests
             if head.etag is None:
@@ -100,6 +110,9 @@ class Chain:
             cure = "run dagctl repair --new-epoch" if epoch < self.rules.trust.epoch else "use the newest trust file"
             raise Conflict(f"the pointer is of epoch {epoch}, the trust file of {self.rules.trust.epoch}: {cure}")
         return head.signed, head.etag
+
+    def _is_of_the_past(self, head: Head) -> bool:
+        return head.signed is None or head.signed.content.epoch < self.rules.trust.epoch
 
     def live(self) -> Signed[Pointer]:
         """Return the verified pointer; NotFound if nothing was ever published on the channel."""

@@ -129,6 +129,13 @@ def register(app: typer.Typer) -> None:
         force: Annotated[
             bool, typer.Option("--force", help="Publish although the commit does not descend from the newest one.")
         ] = False,
+        new_epoch: Annotated[
+            bool,
+            typer.Option(
+                "--new-epoch",
+                help="Begin the trust file's epoch with this commit: no history verifies any more (compromised key).",
+            ),
+        ] = False,
         dry_run: DryRun = False,
     ) -> None:
         """Pack the DAGs at a commit, sign them, upload them, and make them live in one atomic step.
@@ -141,7 +148,7 @@ def register(app: typer.Typer) -> None:
         Example: dagctl publish --store s3://dags --bundle analytics --channel main --trust trust.json --path dags
         """
         settings = cli.settings
-        chain = cli.chain()
+        chain = cli.chain(begin_epoch=new_epoch)
         where = settings.find("repo", repo)
         clone = Repo(Path(where.value[0] if where else "."))
         setting = settings.find("commit", commit)

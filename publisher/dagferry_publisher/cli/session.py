@@ -60,7 +60,7 @@ class Cli:
         """Read the trust file."""
         return trust.parse(keyring.read_bounded(self.one("trust"), "trust", trust.MAX_TRUST_FILE))
 
-    def chain(self, channel: str | None = None) -> Chain:
+    def chain(self, channel: str | None = None, *, begin_epoch: bool = False) -> Chain:
         """Open a channel; Refused if the trust file is of another bundle or does not know the channel."""
         trusted = self.trust()
         asked = self.settings.find("bundle", self._given.get("bundle"))
@@ -68,7 +68,7 @@ class Cli:
         if bundle != trusted.bundle:
             raise UsageError(f"--bundle {bundle} is not the trust file's bundle, {trusted.bundle}")
         name = names.name(channel or self.one("channel"), "--channel")
-        return Chain(self.store, Rules(trusted, name))
+        return Chain(self.store, Rules(trusted, name), begin_epoch=begin_epoch)
 
     def ready_to_write(self, chain: Chain) -> None:
         """Prove that the store honours conditional writes and that the clocks agree, once a process."""

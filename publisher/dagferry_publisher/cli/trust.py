@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ChannelArgument = Annotated[str, typer.Option("--channel", help="Entry of the trust file: a channel name or pattern.")]
 RoleOption = Annotated[str, typer.Option("--role", metavar="release|pointer", help="What the key signs.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="ID|PUB", help="Key id, 7 digits or more, or its public key file.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what the file would allow; do not write it.")]
 
 
@@ -59,6 +60,11 @@ def _role(role: str) -> trustedit.RoleName:
     if role == "pointer":
         return "pointer"
     raise UsageError(f"--role is release or pointer, not {role!r}")
+
+
+def _key_id(content: TrustFile, key: str) -> str:
+    """Return the id of a key given by id or by its public key file."""
+    return trustedit.find_key(content, keyring.public_key(key, "key").id if Path(key).is_file() else key)
 
 
 def _edit(cli: Cli, change: Callable[[TrustFile], TrustFile], *, dry_run: bool) -> None:
@@ -154,7 +160,7 @@ def _register_keys(app: typer.Typer) -> None:
     @command(app, "retire-key", TRUST, JSON)
     def retire_key(
         cli: Cli,
-        key: Annotated[str, typer.Argument(metavar="ID", help="Key id, 7 digits or more.")],
+        key: KeyArgument,
         channel: ChannelArgument,
         role: RoleOption,
         dry_run: DryRun = False,
@@ -162,18 +168,18 @@ def _register_keys(app: typer.Typer) -> None:
         """Let a key sign nothing new; what it signed stays valid for history and rollback. Then: dagctl refresh."""
         _edit(
             cli,
-            lambda old: trustedit.retire_key(old, channel, _role(role), trustedit.find_key(old, key)),
+            lambda old: trustedit.retire_key(old, channel, _role(role), _key_id(old, key)),
             dry_run=dry_run,
         )
 
     @command(app, "remove-key", TRUST, JSON)
     def remove_key(
         cli: Cli,
-        key: Annotated[str, typer.Argument(metavar="ID", help="Key id, 7 digits or more.")],
+        key: KeyArgument,
         dry_run: DryRun = False,
     ) -> None:
         """Take a compromised key out everywhere: nothing it signed is valid any more. Then: trust epoch, repair."""
-        _edit(cli, lambda old: trustedit.remove_key(old, trustedit.find_key(old, key)), dry_run=dry_run)
+        _edit(cli, lambda old: trustedit.remove_key(old, _key_id(old, key)), dry_run=dry_run)
 
 
 def _register_bounds(app: typer.Typer) -> None:

@@ -38,7 +38,9 @@ def _newest_usable(chain: Chain, head: Head, positions: list[Position]) -> Signe
         except (Refused, NotFound):  # revoked, or lost: an older one it is
             continue
         return signed
-    raise NotFound(f"no entry of channel {chain.channel} verifies under this trust file: publish anew with --force")
+    raise NotFound(
+        f"no entry of channel {chain.channel} verifies under this trust file: dagctl publish --new-epoch begins anew"
+    )
 
 
 def _check_epoch(chain: Chain, base: Signed[Pointer], *, new_epoch: bool) -> None:
