@@ -129,9 +129,9 @@ class Transaction:
             StoreUnreachable: also when it cannot be known whether the write happened.
         """
         for attempt in range(MAX_ATTEMPTS):
-            if landed := self._find_ours():
-                return landed, True
             head, etag = self.chain.verified_head()
+            if landed := self._find_ours(head):  # in this very reading: nothing is ever decided on top of our own
+                return landed, True
             if head:
                 ensure_history(self.chain, head)
             move = decide(head)
@@ -182,7 +182,7 @@ class Transaction:
             else:
                 self.chain.store.replace(key, raw, etag=etag)
         except StoreConflict:
-            return self._find_ours()
+            return self._reread()
         except StoreUnreachable as lost:
             return self._find_ours_after(lost)
         return self._committed(signed)
@@ -197,11 +197,12 @@ class Transaction:
             ) from error
         return signed
 
-    def _find_ours(self) -> Signed[Pointer] | None:
-        """Look whether a write of ours is live, or was live and is in the history by now."""
-        if not self._ours:
-            return None
+    def _reread(self) -> Signed[Pointer] | None:
         head, _ = self.chain.verified_head()
+        return self._find_ours(head)
+
+    def _find_ours(self, head: Signed[Pointer] | None) -> Signed[Pointer] | None:
+        """Look whether a write of ours is live, or was live before ``head`` and is in the history by now."""
         if head and head.payload_digest in self._ours:
             return self._committed(head)
         for position in self._tried:
@@ -212,7 +213,7 @@ class Transaction:
     def _find_ours_after(self, lost: StoreUnreachable) -> Signed[Pointer] | None:
         for attempt in range(_REREADS):
             try:
-                return self._find_ours()
+                return self._reread()
             except StoreUnreachable:
                 time.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise StoreUnreachable(

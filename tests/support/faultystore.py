@@ -28,7 +28,14 @@ class Fault(Enum):
     LOST_BEFORE = "the request is lost"
     LOST_AFTER = "the request is done, its answer is lost"
     LATE = "the answer is lost, and the request is done just before the next write"
+    LATE_1 = "the answer is lost, and the request is done just before the first request after it"
+    LATE_2 = "… the second …"
+    LATE_3 = "… the third …"
+    LATE_4 = "… the fourth …"
     CONFLICT_AFTER = "the request is done, and answered with 412 (a proxy sent it twice)"
+
+
+_DELAYS = {Fault.LATE_1: 1, Fault.LATE_2: 2, Fault.LATE_3: 3, Fault.LATE_4: 4}  # requests
 
 
 class FaultyStore:
@@ -44,18 +51,21 @@ class FaultyStore:
         self.log: list[tuple[str, str]] = []
         self._fault = fault
         self._late: list[Callable[[], object]] = []
+        self._due = -1  # number of the request before which they arrive, at the latest before the next write
 
     def _do(self, method: str, key: str, request: Callable[[], T]) -> T:
         number = len(self.log)
         self.log.append((method, key))
         fault = self._fault(number, method, key)
-        if method in {"create", "replace", "put"}:
+        if method in {"create", "replace", "put"} or self._due == number:
             self.settle()
         if fault is Fault.CRASH_BEFORE:
             raise Crash
-        if fault is Fault.LATE:
+        late = fault is Fault.LATE or fault in _DELAYS
+        if late:
             self._late.append(request)
-        if fault in {Fault.LOST_BEFORE, Fault.LATE}:
+            self._due = number + _DELAYS[fault] if fault in _DELAYS else -1
+        if late or fault is Fault.LOST_BEFORE:
             raise StoreUnreachable("the line is down")
         try:
             return request()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Break = Callable[[Callable[[int, str, str], Fault | None]], FaultyStore]
 
 POINTER = "analytics/v1/channels/main/pointer.json"
-NEXT_WRITES = {"publish": ["publish", "--ref", "main"], "rollback": ["rollback", "--no-hold"]}
+LOSSES = [fault for fault in Fault if fault not in {Fault.CRASH_BEFORE, Fault.CRASH_AFTER}]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def chain_is_whole(site: Site) -> list[str]:
 
 
 @pytest.mark.parametrize("published", [0, 1], ids=["first publish", "update"])
-@pytest.mark.parametrize("fault", [Fault.LOST_BEFORE, Fault.LOST_AFTER, Fault.LATE, Fault.CONFLICT_AFTER])
+@pytest.mark.parametrize("fault", LOSSES)
 def test_a_lost_answer_of_the_commit_neither_loses_nor_doubles_it(
     site: Site, line: list[str], break_store: Break, fault: Fault, published: int
 ) -> None:
@@ -84,17 +84,18 @@ def test_a_lost_answer_of_the_commit_neither_loses_nor_doubles_it(
     assert chain_is_whole(site) == ["publish"] * (published + 1)
 
 
-@pytest.mark.parametrize("fault", [Fault.LOST_BEFORE, Fault.LOST_AFTER, Fault.LATE, Fault.CONFLICT_AFTER])
+@pytest.mark.parametrize("fault", LOSSES)
 @pytest.mark.parametrize("command", ["rollback", "hold", "refresh"])
 def test_a_lost_answer_is_no_second_entry_for_other_moves_either(
     site: Site, line: list[str], break_store: Break, fault: Fault, command: str
 ) -> None:
-    site.publish(line[0])
-    site.publish(line[1])
+    for commit in line[:3]:
+        site.publish(commit)
     faulty = break_store(on_commit(fault))
     assert f"{command}: done" in site.dagctl(command).out
     faulty.settle()
-    assert chain_is_whole(site) == ["publish", "publish", command]
+    assert chain_is_whole(site) == ["publish", "publish", "publish", command]
+    assert site.live() == (line[1] if command == "rollback" else line[2])
 
 
 def test_a_write_that_lands_after_the_next_publisher_has_read_is_found_in_the_history(
@@ -125,14 +126,15 @@ def test_a_write_that_lands_after_the_next_publisher_has_read_is_found_in_the_hi
     assert chain_is_whole(site) == ["publish"] * 3
 
 
-def test_a_first_publish_between_two_requests_of_another_is_no_lost_pointer(
-    site: Site, line: list[str], break_store: Break
+@pytest.mark.parametrize("before", [("keys", "analytics/v1/channels/main/history/"), ("create", POINTER)])
+def test_a_first_publish_between_two_requests_of_another_is_no_lost_pointer_and_is_not_lost(
+    site: Site, line: list[str], break_store: Break, before: tuple[str, str]
 ) -> None:
-    """One sees no pointer, the other makes the channel, the one sees its history."""
+    """One sees no pointer, the other makes the channel, the one sees its history or makes the channel too."""
     seen = []
 
     def fault(_: int, method: str, key: str) -> Fault | None:
-        if method == "keys" and key.endswith("main/history/") and not seen:
+        if (method, key) == before and not seen:
             seen.append(key)
             break_store(nothing)
             site.publish(line[0])

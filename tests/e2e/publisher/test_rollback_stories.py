@@ -196,6 +196,17 @@ def test_revoked_target_is_refused_and_another_one_can_be_chosen(site: Site, lin
     site.publish(line[1], "--force", code=3)
 
 
+def test_rollback_to_a_release_that_is_damaged_or_lost_moves_nothing(site: Site, line: list[str]) -> None:
+    site.publish(line[0])
+    release = site.bundle / f"releases/{site.pointer()['release']}.json"
+    site.publish(line[1])
+    release.write_bytes(b"{}")
+    assert "wrong-digest" in site.dagctl("rollback", code=3).message
+    release.unlink()
+    assert "is not in the store" in site.dagctl("rollback", "--to", line[0], code=8).message
+    assert site.live() == line[1]
+
+
 def test_promote_takes_what_the_other_channel_has_live(site: Site, line: list[str]) -> None:
     site.publish(line[0], "--channel", "canary")
     site.publish(line[1], "--channel", "canary")

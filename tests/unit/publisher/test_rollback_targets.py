@@ -65,6 +65,7 @@ def chain(text: str) -> list[Entry]:
         ("pA mB", "A"),
         ("pA pB pC rB pD rB", "A"),
         ("pA pB xB", "A"),
+        ("pA pB pC pB", "A"),
         ("xA", None),
         ("xA rB", None),
     ],
