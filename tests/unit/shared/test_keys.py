@@ -193,3 +193,11 @@ def test_no_secret_is_shown():
     for shown in (repr(KEY), str(KEY), repr(KEY.public), str(caught.value)):
         assert not any(secret in shown for secret in secrets)
     assert KEY.public.id in repr(KEY)
+
+
+def test_pem_of_exactly_the_limit_is_read():
+    assert PublicKey.from_pem(PUBLIC.rjust(MAX_PEM, b"\n")) == KEY.public
+    private = KEY.to_pem(None).rjust(MAX_PEM, b"\n")
+    assert FileSigner.from_pem(private, None, "key").public == KEY.public
+    with refused(Reason.BAD_KEY):
+        FileSigner.from_pem(b"\n" + private, None, "key")

@@ -4,9 +4,11 @@ from dataclasses import replace
 import pytest
 
 from dagferry_shared import release
+from dagferry_shared.archive.reader import Manifest
 from dagferry_shared.envelope import Envelope
 from dagferry_shared.errors import Reason, Refused
-from dagferry_shared.release import Selection
+from dagferry_shared.gittree import Leaf, Mode, blob_id
+from dagferry_shared.release import ArchiveInfo, Selection
 from support.docs import a_release, changed, places, wrong_types
 from support.refusals import refused
 
@@ -196,3 +198,23 @@ def test_selection_keeps_the_order_of_its_globs():
 def test_payload_that_is_no_json_is_refused():
     with refused():
         parse(b"not json")
+
+
+class TestCheckArchive:
+    """What was unpacked is what was signed."""
+
+    MANIFEST = Manifest({"a": Leaf(Mode.FILE, blob_id(b""))}, "7" * 64, "0" * 64, 2048, 0)
+    SIGNED = a_release(archive=ArchiveInfo("a" * 64, 100, 2048, 1))
+
+    def test_archive_as_signed_is_accepted(self):
+        self.SIGNED.check_archive(self.MANIFEST)
+
+    @pytest.mark.parametrize(("size", "files"), [(2047, 1), (2049, 1), (2048, 2)])
+    def test_archive_of_another_size_or_number_of_files_is_refused(self, size, files):
+        signed = a_release(archive=ArchiveInfo("a" * 64, 100, size, files))
+        with refused(Reason.BAD_ARCHIVE, "another number"):
+            signed.check_archive(self.MANIFEST)
+
+    def test_archive_of_another_tree_is_refused(self):
+        with refused(Reason.WRONG_TREE):
+            replace(self.SIGNED, tree="8" * 64).check_archive(self.MANIFEST)
