@@ -50,6 +50,20 @@ def test_unrelated_history_is_refused(own_site: Site, repo: GitRepo) -> None:
     own_site.publish(repo.commit({"dags/etl.py": "A = 9\n"}), code=CONFLICT)
 
 
+@pytest.mark.parametrize("how", ["graft", "replace"])
+def test_a_parent_that_only_this_clone_believes_in_counts_for_nothing(own_site: Site, repo: GitRepo, how: str) -> None:
+    tip = repo.git("rev-parse", "HEAD")
+    own_site.publish(tip)
+    repo.git("checkout", "--quiet", "--orphan", "fresh")
+    orphan = repo.commit({"dags/etl.py": "A = 9\n"})
+    if how == "graft":
+        (repo.path / ".git/info/grafts").write_text(f"{orphan} {tip}\n")
+    else:
+        repo.git("replace", "--graft", orphan, tip)
+    assert repo.git("merge-base", "--is-ancestor", tip, orphan) == "", "git itself believes it"
+    own_site.publish(orphan, code=CONFLICT)
+
+
 def test_a_merge_descends_from_both_parents(own_site: Site, repo: GitRepo) -> None:
     repo.git("checkout", "--quiet", "-b", "feature")
     feature = repo.commit({"dags/b.py": "B = 1\n"})
@@ -73,13 +87,14 @@ def test_a_tip_that_the_full_clone_never_had_is_a_refusal_and_not_unknown(own_si
 def test_a_shallow_clone_deepens_from_origin(own_site: Site, repo: GitRepo, tmp_path: Path, by_id: bool) -> None:
     first = repo.git("rev-parse", "HEAD")
     own_site.publish(first)
-    newest = repo.commits(60)[-1]
+    commit = repo.commits(60)[-2]  # no branch's newest
     repo.git("config", "uploadpack.allowAnySHA1InWant", str(by_id).lower())
-    clone = shallow(repo, tmp_path / "clone")
+    clone = shallow(repo, tmp_path / "clone", depth=2)
+    git(clone, "config", "protocol.version", "0")  # later ones give any commit
     url = git(own_site.repo.path, "remote", "get-url", "origin")
-    own_site.publish(newest, "--repo", clone, "--repository", url)
-    assert own_site.live() == newest
-    assert git(clone, "rev-list", "--count", "HEAD") == "61"
+    own_site.publish(commit, "--repo", clone, "--repository", url)
+    assert own_site.live() == commit
+    assert git(clone, "rev-list", "--count", commit) == "60"
     assert not (clone / ".git/FETCH_HEAD").exists()
 
 

@@ -21,6 +21,7 @@ FILES = {
     "dags/b/etl.py": "b",
     "dags/b/sql/x.sql": "s",
     "dags/tests/data.csv": "d",
+    "dags-2/z.py": "z",
     "plugins/p.py": "p",
     "README.md": "r",
     "empty/.gitkeep": "",
@@ -61,6 +62,7 @@ def create(dagctl: Dagctl, repo: GitRepo, *options: str, code: int = 0, commit: 
         ("--path dags --include b --include a/etl.py", "a/etl.py b/etl.py b/sql/x.sql"),
         ("--path dags --include **/sql", "b/sql/x.sql"),
         ("--path dags --path plugins --exclude dags", "plugins/p.py"),
+        ("--path dags/b --path dags-2", "dags-2/z.py dags/b/etl.py dags/b/sql/x.sql"),
     ],
 )  # fmt: skip
 def test_selection(dagctl: Dagctl, packed: GitRepo, options: str, expected: str) -> None:
