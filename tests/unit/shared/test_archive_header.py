@@ -321,3 +321,22 @@ def test_two_pax_headers_in_a_row_are_refused():
     raw = header.encode(LONG_LINK)
     with refused(Reason.BAD_ARCHIVE, "only files and symlinks"):
         decode(raw[: 2 * BLOCK] + raw[:BLOCK])
+
+
+def test_hundred_bytes_fit_a_header_and_one_more_needs_a_pax_header():
+    for length, blocks in ((100, 1), (101, 3)):
+        assert len(header.encode(Header(b"p" * length, False, 0, MTIME))) == blocks * BLOCK
+        assert len(header.encode(Header(b"l", False, 0, MTIME, b"t" * length))) == blocks * BLOCK
+
+
+@pytest.mark.parametrize("digits", [b"9" * 6, b"9" * 5000, b"0" * 5000 + b"9"], ids=short)
+def test_pax_length_of_thousands_of_digits_is_refused_without_converting_it(digits):
+    with refused(Reason.BAD_ARCHIVE, "pax record has no length"):
+        header.pax_values(digits + b" path=x\n")
+
+
+@pytest.mark.parametrize("records", [b"9 path=x", b"8 path=x\n", b"7 path=\n", b"010 path=x\n"])
+def test_pax_record_in_another_form_is_refused_by_itself(records):
+    assert header.pax_values(b"9 path=x\n") == {b"path": b"x"}
+    with refused(Reason.BAD_ARCHIVE):
+        header.pax_values(records)

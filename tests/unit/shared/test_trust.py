@@ -4,7 +4,7 @@ import pytest
 
 from dagferry_shared import times, trust
 from dagferry_shared.errors import Reason, Refused
-from support.docs import CI, CI_RETIRED, OPERATOR, STRANGER, a_trust, changed, places, wrong_types
+from support.docs import CI, CI_RETIRED, OPERATOR, STRANGER, a_trust, changed, fixed_key, places, wrong_types
 from support.refusals import refused
 
 TRUST = a_trust(revoked=frozenset({"a" * 40, "b" * 64}), max_ttl=86400)
@@ -103,6 +103,10 @@ def test_threshold_that_asks_for_no_signature_is_refused(threshold):
         parse(changed(DOCUMENT, (*MAIN, "release", "threshold"), threshold))
 
 
+def test_threshold_of_all_keys_is_accepted():
+    assert parse(changed(DOCUMENT, (*MAIN, "release", "threshold"), 2)).channel("main").release.threshold == 2
+
+
 def test_key_named_twice_does_not_reach_a_threshold():
     with refused(Reason.MALFORMED, "twice"):
         parse(changed(DOCUMENT, (*MAIN, "release", "keys"), [CI.public.id, CI.public.id]))
@@ -151,6 +155,11 @@ def test_too_many_keys_or_channels_or_bytes_are_oversize():
         parse(changed(DOCUMENT, ("channels",), {str(i): {} for i in range(trust.MAX_CHANNELS + 1)}))
     with refused(Reason.OVERSIZE):
         parse(TRUST.encode() + b" " * trust.MAX_TRUST_FILE)
+    more = [fixed_key(number).public for number in range(300, 300 + trust.MAX_KEYS - len(DOCUMENT["keys"]))]
+    assert (
+        len(parse(changed(DOCUMENT, ("keys",), {**DOCUMENT["keys"], **{key.id: key.pem for key in more}})).keys)
+        == trust.MAX_KEYS
+    )
     many = {f"c{i}": DOCUMENT["channels"]["main"] for i in range(trust.MAX_CHANNELS)}
     assert len(parse(changed(DOCUMENT, ("channels",), many)).channels) == trust.MAX_CHANNELS
 
