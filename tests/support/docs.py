@@ -29,8 +29,8 @@ LATER = "2026-03-08T11:00:00.000Z"
 
 
 def fixed_key(number: int) -> FileSigner:
-    """Return a test key that is the same everywhere: its seed is one byte, 32 times (two bytes, above 255)."""
-    seed = bytes([number]) if number < 256 else number.to_bytes(2)
+    """Return a test key that is the same everywhere: its seed is one byte, 32 times (four bytes, above 255)."""
+    seed = bytes([number]) if number < 256 else number.to_bytes(4)
     return FileSigner(Ed25519PrivateKey.from_private_bytes((seed * 32)[:32]))
 
 
