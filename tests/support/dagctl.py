@@ -81,11 +81,11 @@ class Dagctl:
         """Run a command in this process (a start of Python saved); what a test raises on purpose passes through."""
         from typer.testing import CliRunner
 
-        from dagferry_publisher.cli.main import app
+        from dagferry_publisher.cli.main import build
 
         hidden: dict[str, str | None] = dict.fromkeys(os.environ)
         with chdir(self.cwd):
-            done = CliRunner().invoke(app, [*map(str, arguments)], env=hidden | self.environ | environ)
+            done = CliRunner().invoke(build(), [*map(str, arguments)], env=hidden | self.environ | environ)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         return _expect(Result(done.exit_code, done.stdout, done.stderr), code, arguments)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -76,7 +76,14 @@ def _serve() -> None:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), threaded=True)
+    application = DomainDispatcherApplication(create_backend_app)
+    one_at_a_time = threading.Lock()  # moto looks at a condition and then writes: two threads can both win a race
+
+    def atomic(environ: Any, start_response: Any) -> Any:
+        with one_at_a_time:
+            return application(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, atomic, threaded=True)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     print(server.port, flush=True)
     server.serve_forever()

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagferry_publisher.cli import (
-    archive,
-    channel,
-    config,
-    history,
-    keygen,
-    publish,
-    rollback,
-    trust,
-    verify,
-)
 from dagferry_publisher.cli.exits import Exit, epilog
 from dagferry_shared import __version__
 
-app = typer.Typer(
-    name="dagctl",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for group in (keygen, trust, publish, rollback, channel, history, verify, archive, config):
-    group.register(app)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Which module has which command: loading one instead of all halves the start.
+_MODULES = {
+    "keygen": "keygen",
+    "trust": "trust",
+    "publish": "publish",
+    "rollback": "rollback",
+    **dict.fromkeys(("hold", "resume", "refresh", "promote", "repair"), "channel"),
+    **dict.fromkeys(("history", "list", "show", "diff"), "history"),
+    "verify": "verify",
+    "archive": "archive",
+    **dict.fromkeys(("config", "context"), "config"),
+}
+
+
+def modules(arguments: Sequence[str]) -> list[str]:
+    """Return the modules to load: the one of the command that is called, or all for help and completion."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--context":
+            next(words, None)
+        elif not word.startswith("-"):
+            return [_MODULES[word]] if word in _MODULES else list(dict.fromkeys(_MODULES.values()))
+    return list(dict.fromkeys(_MODULES.values()))
 
 
 def _version(asked: bool) -> None:
@@ -38,7 +45,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog=epilog())
 def root(
     context: Annotated[
         str | None, typer.Option("--context", help="Named context of dagctl.toml. [env: DAGFERRY_CONTEXT]")
@@ -60,10 +66,25 @@ def root(
     """
 
 
+def build(arguments: Sequence[str] = ()) -> typer.Typer:
+    """Make the command line that ``arguments`` need; all of it without any."""
+    app = typer.Typer(
+        name="dagctl",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(epilog=epilog())(root)
+    for name in modules(arguments):
+        importlib.import_module(f"dagferry_publisher.cli.{name}").register(app)
+    return app
+
+
 def main() -> None:
     """Run ``dagctl``; the entry point of the package."""
     try:
-        app()
+        build(sys.argv[1:])()
     except OSError as error:  # this machine's fault: disk full, no permission
         sys.stderr.write(
             f"dagctl: unexpected: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n"

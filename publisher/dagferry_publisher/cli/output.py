@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from dagferry_publisher.cli.people import People
     from dagferry_publisher.ops.outcome import Outcome
     from dagferry_shared.pointer import Pointer
 
-_PIPE_WIDTH = 300  # columns where nobody's terminal says how wide it is
 SHORT = 12  # hex digits of a commit shown to people
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Let ``command`` end it, as for any other output; rich would exit with 1."""
-        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError
 
 
 class Output:
@@ -31,9 +22,12 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        width = None if sys.stdout.isatty() else _PIPE_WIDTH
-        self._console = _Console(highlight=False, soft_wrap=True, width=width)
-        self._status = _Console(stderr=True, highlight=False, soft_wrap=True)
+
+    @cached_property
+    def _people(self) -> People:
+        from dagferry_publisher.cli.people import People  # noqa: PLC0415 - --json need not load rich
+
+        return People()
 
     def emit(self, document: Mapping[str, object], show: Callable[[], None]) -> None:
         """Print the document, or show it to a person."""
@@ -44,7 +38,7 @@ class Output:
 
     def line(self, text: str, style: str = "") -> None:
         """Print a line for a person."""
-        self._console.print(Text(text, style=style))
+        self._people.show_line(text, style)
 
     def lines(self, texts: Iterable[str]) -> None:
         """Print some lines for a person."""
@@ -54,14 +48,11 @@ class Output:
     def progress(self, text: str) -> None:
         """Say on stderr what is being done; silent with ``--json``."""
         if not self.as_json:
-            self._status.print(Text(f"… {text}", style="dim"))
+            sys.stderr.write(f"… {text}\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Print a table."""
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self._console.print(table)
+        self._people.show_table(columns, rows)
 
 
 def pointer_line(content: Pointer) -> str:

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from dagferry_publisher.cli.exits import MEANING
-from dagferry_publisher.cli.main import app
+from dagferry_publisher.cli.main import build
 from support.dagctl import Dagctl, clean_environ
 from support.gitrepos import GitRepo, Link, Script
 
@@ -104,7 +104,7 @@ def commands(group: Any, *words: str) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield (*words, name), found
 
 
-COMMANDS = list(commands(typer.main.get_command(app)))
+COMMANDS = list(commands(typer.main.get_command(build())))
 
 
 def test_all_commands_are_there() -> None:

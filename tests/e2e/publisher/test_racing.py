@@ -33,7 +33,7 @@ def run_commands(barrier: object, environ: dict[str, str], commands: Sequence[Se
     from typer.testing import CliRunner
 
     from dagferry_publisher.cli import session
-    from dagferry_publisher.cli.main import app
+    from dagferry_publisher.cli.main import build
     from dagferry_publisher.ops import candidate
 
     session.open_store = functools.cache(session.open_store)  # a boto3 client takes half a second of work
@@ -42,7 +42,7 @@ def run_commands(barrier: object, environ: dict[str, str], commands: Sequence[Se
     ends = []
     for command in commands:
         with contextlib.redirect_stdout(io.StringIO()):
-            done = CliRunner().invoke(app, list(command))
+            done = CliRunner().invoke(build(), list(command))
         ends.append((done.exit_code, done.stderr))
     out.write_text(json.dumps(ends))
 
@@ -98,7 +98,8 @@ def test_forced_publishers_are_all_in_the_chain_once(stored: Site, repo: GitRepo
     commits = repo.commits(PROCESSES * EACH)
     tasks = [[publish(commit, "--force") for commit in commits[start::PROCESSES]] for start in range(PROCESSES)]
     for ends in race(stored, tasks):
-        assert [code for code, _ in ends] == [0] * EACH, ends
+        assert [end for end in ends if end[0] != 0] == []
+        assert len(ends) == EACH
     found = chain(stored)
     assert [sequence for sequence, _ in found] == list(range(1, PROCESSES * EACH + 1))
     assert sorted(commit for _, commit in found) == sorted(commits)

@@ -337,8 +337,8 @@ def test_no_port_where_none_is_wanted(pod: Pod, simulator: Simulator) -> None:
     first = simulator.publish(small_tree("one"), "a")
     running = pod.run(http="none", log_format="text")
     wait_for(lambda: pod.live() == first.version, "live")
+    wait_for(lambda: f"live: {commit_id('a')[:12]} commit a" in running.text(), "the log says so")
     assert "listening" not in running.text()
-    assert f"live: {commit_id('a')[:12]} commit a" in running.text()
     assert running.stop() == 0
 
 

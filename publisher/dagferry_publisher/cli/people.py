@@ -1,0 +1,37 @@
+"""Lines and tables on a person's terminal, through rich; loaded only where a person is shown something (30 ms)."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_PIPE_WIDTH = 300  # columns where nobody's terminal says how wide it is
+
+
+class People(Console):
+    """Standard output for people. Nothing that is shown is ever taken for markup."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+    def on_broken_pipe(self) -> None:
+        """Let ``command`` end it, as for any other output; rich would exit with 1."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError
+
+    def show_line(self, text: str, style: str) -> None:
+        """Print a line."""
+        self.print(Text(text, style=style))
+
+    def show_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Print a table."""
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        self.print(table)
