@@ -35,8 +35,9 @@ def openssl(*arguments: object) -> str:
     return done.stdout
 
 
-def test_keygen_writes_a_pair_that_openssl_reads(dagctl: Dagctl, tmp_path: Path) -> None:
-    old = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_keygen_writes_a_pair_that_openssl_reads(dagctl: Dagctl, tmp_path: Path, umask: int) -> None:
+    old = os.umask(umask)
     try:
         shown = dagctl.process("keygen", "--out", "ci").out
     finally:
