@@ -6,6 +6,7 @@ No configuration, attribute, replacement ref, graft or locale changes what is re
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -87,17 +88,28 @@ class Repo:
         self._git("rev-parse", "--git-dir")
 
     def _run(self, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[bytes]:
+        command = ["git", "-C", os.fspath(self.path), *arguments]
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
-            return subprocess.run(
-                ["git", "-C", os.fspath(self.path), *arguments],
+            # A group of its own where it may hang: a transport that git started must not outlive it.
+            process = subprocess.Popen(
+                command,
                 env=_environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=timeout,
+                stdin=nothing,
+                stdout=pipe,
+                stderr=pipe,
+                process_group=None if timeout is None else 0,
             )
         except FileNotFoundError as error:
             raise UsageError("git is not installed, or not on PATH") from error
+        with process:
+            try:
+                out, errors = process.communicate(timeout=timeout)
+            except BaseException:
+                if timeout is not None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
     def _git(self, *arguments: str) -> bytes:
         done = self._run(*arguments)

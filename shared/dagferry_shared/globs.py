@@ -25,6 +25,8 @@ def pattern(value: str, where: str) -> str:
         raise Refused(Reason.OVERSIZE, f"{where} is a glob longer than {MAX_PATTERN} characters or of over 16 *")
     if value.startswith("/") or value.endswith("/") or "//" in value or "\\" in value:
         raise Refused(Reason.MALFORMED, f"{where} {value!r} begins or ends with / or holds // or \\")
+    if {".", ".."} & set(value.split("/")):
+        raise Refused(Reason.MALFORMED, f"{where} {value!r} has a . or .. component, which no path has")
     return word(value, where)
 
 

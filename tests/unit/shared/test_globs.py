@@ -158,3 +158,9 @@ def test_pattern_never_becomes_a_broken_regular_expression(glob):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         globs.matches(globs.pattern(glob, "refs"), "a")
+
+
+@pytest.mark.parametrize("glob", ["./tests", "../tests", "a/./b", ".", ".."])
+def test_a_glob_that_no_path_can_match_is_refused(glob):
+    with refused(Reason.MALFORMED, "component"):
+        globs.pattern(glob, "--exclude")
