@@ -17,7 +17,7 @@ class Exit(IntEnum):
     UNREACHABLE = 7
     NOT_FOUND = 8
     DENIED = 9
-    TIMEOUT = 10
+    TIMEOUT = 11
 
 
 TABLE = """\
@@ -29,7 +29,7 @@ exit codes:
    7  the store cannot be reached
    8  not found: no such pointer, release, archive, or no such commit in the history
    9  the store denied access, or the credentials are wrong
-  10  --timeout passed, or another puller did not finish in time
+  11  --timeout passed, or another puller did not finish in time
 """
 
 

@@ -69,7 +69,7 @@ def test_signal_ends_once_with_the_code_of_the_signal(pod: Pod, stalled: RawServ
 
 def test_once_gives_up_a_stalled_read_after_its_time(pod: Pod, stalled: RawServer) -> None:
     result = pod.once(store="s3://bucket/prefix", environ=s3_environment(stalled.endpoint), timeout="2s")
-    assert result.code == 10
+    assert result.code == 11
     assert "not done after 2 s" in result.stderr
 
 
