@@ -82,9 +82,33 @@ def named_target(chain: Iterable[Entry], prefix: str) -> Entry:
     return next(iter(found.values()))
 
 
+def _known(chain: Chain, head: Signed[Pointer]) -> tuple[list[Entry], Refused | None]:
+    """Return the chain as far back as it is whole, newest first, and what is wrong where it ends early."""
+    entries: list[Entry] = []
+    try:
+        entries.extend(chain.walk(head))
+    except Refused as broken:
+        return entries, broken
+    return entries, None
+
+
+def _choose(entries: list[Entry], broken: Refused | None, request: RollbackRequest) -> Entry | None:
+    """Choose the target; a history that is damaged further back does not stop a named one that is found."""
+    if request.to is None:
+        if broken:
+            raise Refused(broken.reason, f"{broken.detail}; what was live before is not known: name a target with --to")
+        return default_target(entries)
+    try:
+        return named_target(entries, request.to)
+    except NotFound:
+        if broken:
+            raise broken from None
+        raise
+
+
 def _target(chain: Chain, head: Signed[Pointer], request: RollbackRequest) -> Pointer:
-    entries = list(chain.walk(head))
-    entry = named_target(entries, request.to) if request.to else default_target(entries)
+    entries, broken = _known(chain, head)
+    entry = _choose(entries, broken, request)
     if entry is None:
         raise NotFound(f"nothing was live before {head.content.commit[:12]} on channel {chain.channel}")
     if entry.problem:

@@ -298,3 +298,15 @@ def test_a_dry_run_of_the_first_publish_writes_nothing_and_checks_all_the_same(s
     assert site.tree() == {}
     site.publish(line[0])
     assert site.publish(line[0], "--dry-run").out == "dry run: it is live already; nothing changed\n"
+
+
+def test_a_history_damaged_far_back_does_not_stop_a_named_rollback(site: Site, line: list[str]) -> None:
+    for commit in line[:4]:
+        site.publish(commit)
+    (site.bundle / "channels/main/history/1-1.json").unlink()
+    before = site.tree()
+    assert "name a target with --to" in site.dagctl("rollback", code=3).message
+    assert "is missing or damaged" in site.dagctl("rollback", "--to", line[0], code=3).message
+    assert site.tree() == before
+    site.dagctl("rollback", "--to", line[1])
+    assert site.live() == line[1]
