@@ -30,7 +30,7 @@ components = st.text(safe_chars.filter(lambda c: c not in "/\\"), min_size=1, ma
 )
 paths = st.lists(components, min_size=1, max_size=4).map("/".join)
 globs = st.lists(st.text("ab*?[]!-.", min_size=1, max_size=4) | st.just("**"), min_size=1, max_size=5).map("/".join)
-valid_globs = globs.filter(lambda g: g.count("*") <= 16)
+valid_globs = globs.filter(lambda g: g.count("*") <= 16 and not {".", ".."} & set(g.split("/")))
 globs_tuples = st.lists(valid_globs, max_size=3, unique=True).map(tuple)
 selections = st.builds(Selection, globs_tuples, globs_tuples)
 repositories = st.builds("https://{}/{}".format, name_words, name_words)

@@ -173,7 +173,7 @@ def test_once_waits_until_the_owner_has_the_pointers_version_live(pod: Pod, simu
     assert pod.once().code == 0
     second = simulator.publish(small_tree("two"), "b")
     result = pod.once(timeout="2s")
-    assert (result.code, pod.live()) == (10, first.version)
+    assert (result.code, pod.live()) == (11, first.version)
     assert "run of etl/main" in result.stderr
     process = subprocess.Popen(pod.arguments("once", timeout="20s"), stderr=subprocess.DEVNULL)
     owner.signal(signal.SIGHUP)
