@@ -23,6 +23,48 @@ from dagferry_publisher.tree import check_paths
 from dagferry_shared import __version__, globs, names
 from dagferry_shared.release import Builder, Selection, source_path
 
+_Repo = Annotated[str | None, typer.Option(help=env_help("repo", "Clone [default: CI_PROJECT_DIR, else here]."))]
+_Commit = Annotated[str | None, typer.Option(help=env_help("commit", "Commit [default: CI_COMMIT_SHA, else HEAD]."))]
+_Path = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DIR",
+        help=env_help(
+            "path",
+            "Directory of the repository; with one its content is the root, with several their names are kept "
+            "[default: what the trust file allows].",
+        ),
+    ),
+]
+_Include = Annotated[
+    list[str] | None, typer.Option(metavar="GLOB", help=env_help("include", "Pack only what matches."))
+]
+_Exclude = Annotated[
+    list[str] | None, typer.Option(metavar="GLOB", help=env_help("exclude", "Leave out what matches; it wins."))
+]
+_RepositoryUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--repository",
+        help=env_help("repository", "Address of the repository [default: CI_PROJECT_URL, origin]."),
+    ),
+]
+_Ref = Annotated[str | None, typer.Option(help=env_help("ref", "Branch or tag [default: CI_COMMIT_REF_NAME, branch]."))]
+_Level = Annotated[
+    int | None,
+    typer.Option(min=1, max=MAX_LEVEL, help=env_help("level", f"zstd compression level [default: {DEFAULT_LEVEL}].")),
+]
+_Force = Annotated[
+    bool, typer.Option("--force", help="Publish although the commit does not descend from the newest one.")
+]
+_NewEpoch = Annotated[
+    bool,
+    typer.Option(
+        "--new-epoch",
+        help="Begin the trust file's epoch with this commit: no history verifies any more (compromised key).",
+    ),
+]
+
 
 def _ref(settings: Settings, given: str | None, repo: Repo, commit: str) -> str:
     setting = settings.find("ref", given)
@@ -83,59 +125,20 @@ def register(app: typer.Typer) -> None:
     @command(app, "publish", *TARGET)
     def run(  # noqa: PLR0913 - a parameter is an option here
         cli: Cli,
-        repo: Annotated[
-            str | None, typer.Option(help=env_help("repo", "Clone [default: CI_PROJECT_DIR, else here]."))
-        ] = None,
-        commit: Annotated[
-            str | None, typer.Option(help=env_help("commit", "Commit [default: CI_COMMIT_SHA, else HEAD]."))
-        ] = None,
-        path: Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="DIR",
-                help=env_help(
-                    "path",
-                    "Directory of the repository; with one its content is the root, with several their names are kept "
-                    "[default: what the trust file allows].",
-                ),
-            ),
-        ] = None,
-        include: Annotated[
-            list[str] | None, typer.Option(metavar="GLOB", help=env_help("include", "Pack only what matches."))
-        ] = None,
-        exclude: Annotated[
-            list[str] | None, typer.Option(metavar="GLOB", help=env_help("exclude", "Leave out what matches; it wins."))
-        ] = None,
-        repository_url: Annotated[
-            str | None,
-            typer.Option(
-                "--repository",
-                help=env_help("repository", "Address of the repository [default: CI_PROJECT_URL, origin]."),
-            ),
-        ] = None,
-        ref: Annotated[
-            str | None, typer.Option(help=env_help("ref", "Branch or tag [default: CI_COMMIT_REF_NAME, branch]."))
-        ] = None,
+        repo: _Repo = None,
+        commit: _Commit = None,
+        path: _Path = None,
+        include: _Include = None,
+        exclude: _Exclude = None,
+        repository_url: _RepositoryUrl = None,
+        ref: _Ref = None,
         release_key: ReleaseKey = None,
         pointer_key: PointerKey = None,
         expires: Expires = None,
         reason: Reason = "",
-        level: Annotated[
-            int | None,
-            typer.Option(
-                min=1, max=MAX_LEVEL, help=env_help("level", f"zstd compression level [default: {DEFAULT_LEVEL}].")
-            ),
-        ] = None,
-        force: Annotated[
-            bool, typer.Option("--force", help="Publish although the commit does not descend from the newest one.")
-        ] = False,
-        new_epoch: Annotated[
-            bool,
-            typer.Option(
-                "--new-epoch",
-                help="Begin the trust file's epoch with this commit: no history verifies any more (compromised key).",
-            ),
-        ] = False,
+        level: _Level = None,
+        force: _Force = False,
+        new_epoch: _NewEpoch = False,
         dry_run: DryRun = False,
     ) -> None:
         """Pack the DAGs at a commit, sign them, upload them, and make them live in one atomic step.
