@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 STORE  ?= dir
+LONG   ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test cover demo bench clean
+.PHONY: help install lint format test test-attacks test-faults fuzz demo bench clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */\1|/' | awk -F'|' '{printf "make %-13s %s\n", $$1, $$2}'
 
 $(READY): pyproject.toml .constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=python3.11 …"; exit 1; }
@@ -31,11 +32,17 @@ format: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: $(READY)  ## All tests, in parallel; fails below 95 % branch coverage.
+test: $(READY)  ## All tests but the next two suites, in parallel; fails below 95 % branch coverage.
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} $(ARGS)
+	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
+
+test-attacks: $(READY) ## Hostile stores, networks, documents and archives; LONG=1 for the long form.
+	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/attacks $(ARGS)
+
+test-faults: $(READY) ## Kills and errors at each system call, full disks, broken stores; needs root and strace. LONG=1.
+	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/faults $(ARGS)
 
 demo: $(READY)  ## The main job on real DAGs; STORE=s3 does it through an S3 API on loopback.
 	@$(BIN)/python tests/demo/main.py --store $(STORE)

@@ -1,0 +1,5 @@
+"""Prints how many attacks were tried."""
+
+from support.tally import summary
+
+pytest_terminal_summary = summary("attacks")
