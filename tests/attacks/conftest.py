@@ -1,5 +1,31 @@
-"""Prints how many attacks were tried."""
+"""Prints how many attacks were tried; provides what is attacked."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support.attacker import Target
 from support.tally import summary
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
 pytest_terminal_summary = summary("attacks")
+
+
+@pytest.fixture
+def cold(tmp_path: Path) -> Iterator[Target]:
+    """A pod without memory."""
+    made = Target(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def target(cold: Target) -> Target:
+    """A pod with a version live: sequence 1, commit "one"."""
+    cold.warm()
+    return cold

@@ -15,14 +15,16 @@ class RecordingReader:
 
     Args:
         inner: the store.
+        prefix: the bundle's.
 
     Attributes:
+        inner: may be replaced: by an attacker.
         fetched: ``get KEY``, ``get-if-changed KEY`` (a condition was sent) or ``stream KEY``, in order; each with the
             bundle's prefix removed.
     """
 
     def __init__(self, inner: BlobReader, prefix: str = "") -> None:
-        self._inner = inner
+        self.inner = inner
         self._prefix = prefix
         self.fetched: list[str] = []
 
@@ -35,9 +37,9 @@ class RecordingReader:
         """See BlobReader.get."""
         verb = "get" if if_none_match is None else "get-if-changed"
         self.fetched.append(f"{verb} {key.removeprefix(self._prefix)}")
-        return self._inner.get(key, limit=limit, if_none_match=if_none_match)
+        return self.inner.get(key, limit=limit, if_none_match=if_none_match)
 
     def stream(self, key: str, *, limit: int) -> Generator[bytes]:
         """See BlobReader.stream."""
         self.fetched.append(f"stream {key.removeprefix(self._prefix)}")
-        return self._inner.stream(key, limit=limit)
+        return self.inner.stream(key, limit=limit)

@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dagferry_puller import options
-from dagferry_puller.prepare import new_recorder
-from dagferry_puller.root import Root
 from dagferry_puller.status import Outcome
-from dagferry_puller.sync import Puller
-from dagferry_puller.trustfile import TrustSource
-from dagferry_puller.volume import Volume
 from dagferry_shared.errors import Reason, Refused
-from dagferry_shared.store.directory import DirectoryReader
-from support.bundles import Simulator, ago, small_tree
-from support.recording import RecordingReader
+from support.attacker import Target
+from support.bundles import ago, small_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,35 +20,9 @@ if TYPE_CHECKING:
 POINTER = "channels/main/pointer.json"
 
 
-class Bench:
-    def __init__(self, tmp_path: Path) -> None:
-        self.simulator = Simulator(tmp_path / "store")
-        self.trust = self.simulator.write_trust(tmp_path / "trust.json")
-        self.path = tmp_path / "root"
-        self.reader = RecordingReader(DirectoryReader(tmp_path / "store"), "etl/v1/")
-        self._roots: list[Root] = []
-        self.puller = self.start()
-
-    def start(self, **changes: str) -> Puller:
-        """Start as a new process would."""
-        given = {"store": "file:///x", "bundle": "etl", "channel": "main", "trust": str(self.trust)}
-        settings = options.resolve("run", {**given, "root": str(self.path), **changes}, {})
-        self._roots.append(Root(str(self.path)))
-        self.volume = Volume(self._roots[-1], settings)
-        trust = TrustSource(settings)
-        trust.rules()
-        self.recorder = new_recorder(settings)
-        self.puller = Puller(settings, self.reader, self.volume, trust, self.recorder)
-        return self.puller
-
-    def close(self) -> None:
-        for root in self._roots:
-            root.close()
-
-
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
+def bench(tmp_path: Path) -> Iterator[Target]:
+    made = Target(tmp_path)
     yield made
     made.close()
 
@@ -67,7 +34,7 @@ def keys(published: Any) -> tuple[str, str]:
     )
 
 
-def test_first_sync_fetches_pointer_release_and_archive_and_a_poll_one_condition(bench: Bench) -> None:
+def test_first_sync_fetches_pointer_release_and_archive_and_a_poll_one_condition(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     assert bench.puller.sync() is Outcome.SWAPPED
     assert bench.reader.take() == [f"get {POINTER}", *keys(first)]
@@ -76,7 +43,7 @@ def test_first_sync_fetches_pointer_release_and_archive_and_a_poll_one_condition
     assert bench.reader.take() == [f"get-if-changed {POINTER}"] * 3
 
 
-def test_rollback_to_a_kept_version_is_one_request(bench: Bench) -> None:
+def test_rollback_to_a_kept_version_is_one_request(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     bench.simulator.publish(small_tree("two"), "b")
@@ -87,7 +54,7 @@ def test_rollback_to_a_kept_version_is_one_request(bench: Bench) -> None:
     assert bench.reader.take() == [f"get-if-changed {POINTER}"]
 
 
-def test_changed_trust_file_drops_the_etag(bench: Bench) -> None:
+def test_changed_trust_file_drops_the_etag(bench: Target) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     bench.simulator.write_trust(bench.trust, max_ttl=3600, floor=1)
@@ -98,7 +65,7 @@ def test_changed_trust_file_drops_the_etag(bench: Bench) -> None:
     assert bench.reader.take() == [f"get {POINTER}"]
 
 
-def test_refused_pointer_is_fetched_whole_again(bench: Bench) -> None:
+def test_refused_pointer_is_fetched_whole_again(bench: Target) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     bench.simulator.put(bench.simulator.layout.pointer("main"), b"{}")
@@ -109,7 +76,7 @@ def test_refused_pointer_is_fetched_whole_again(bench: Bench) -> None:
     assert bench.reader.take() == [f"get-if-changed {POINTER}", f"get {POINTER}"]
 
 
-def test_pointer_that_expires_between_two_polls_is_noticed_without_new_bytes(bench: Bench) -> None:
+def test_pointer_that_expires_between_two_polls_is_noticed_without_new_bytes(bench: Target) -> None:
     bench.simulator.publish(small_tree("one"), "a", expires=ago(-3600))
     bench.puller.sync()
     bench.simulator.write_trust(bench.trust, max_ttl=1)
@@ -122,7 +89,7 @@ def test_pointer_that_expires_between_two_polls_is_noticed_without_new_bytes(ben
     assert bench.puller.keeper.ready
 
 
-def test_bad_archive_is_fetched_once(bench: Bench) -> None:
+def test_bad_archive_is_fetched_once(bench: Target) -> None:
     bad = bench.simulator.publish(small_tree("one"), "a", archive=lambda data: data[:-1] + b"?")
     for _ in range(3):
         with pytest.raises(Exception, match="wrong-digest"):
@@ -130,7 +97,7 @@ def test_bad_archive_is_fetched_once(bench: Bench) -> None:
     assert bench.reader.take().count(keys(bad)[1]) == 1
 
 
-def test_tampered_kept_version_is_fetched_again_on_rollback(bench: Bench) -> None:
+def test_tampered_kept_version_is_fetched_again_on_rollback(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     bench.simulator.publish(small_tree("two"), "b")
@@ -146,7 +113,7 @@ def test_tampered_kept_version_is_fetched_again_on_rollback(bench: Bench) -> Non
     assert bench.recorder.snapshot().tampered == 1
 
 
-def test_pointer_is_remembered_before_its_archive_is_asked_for(bench: Bench) -> None:
+def test_pointer_is_remembered_before_its_archive_is_asked_for(bench: Target) -> None:
     bench.simulator.publish(small_tree("one"), "a", archive=lambda _: None)
     with pytest.raises(Exception, match="does not exist"):
         bench.puller.sync()
@@ -156,7 +123,7 @@ def test_pointer_is_remembered_before_its_archive_is_asked_for(bench: Bench) -> 
     assert bench.volume.seen.sequence == 1
 
 
-def test_seen_comes_from_the_stored_pointer_where_state_lags_behind_it(bench: Bench) -> None:
+def test_seen_comes_from_the_stored_pointer_where_state_lags_behind_it(bench: Target) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     old = (bench.path / ".dagferry/state.json").read_bytes()
@@ -168,7 +135,7 @@ def test_seen_comes_from_the_stored_pointer_where_state_lags_behind_it(bench: Be
     assert bench.volume.seen.sequence == 2
 
 
-def test_order_of_a_swap_is_what_durability_needs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_of_a_swap_is_what_durability_needs(bench: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     bench.puller.start()
     calls: list[str] = []
@@ -195,7 +162,7 @@ def test_order_of_a_swap_is_what_durability_needs(bench: Bench, monkeypatch: pyt
     assert tail.index("fsync tree") > tail.index("stamp")
 
 
-def test_without_fsync_nothing_is_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_fsync_nothing_is_waited_for(bench: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     bench.puller.start()
     bench.volume.root.durable = False
@@ -207,7 +174,7 @@ def test_without_fsync_nothing_is_waited_for(bench: Bench, monkeypatch: pytest.M
     assert bench.puller.sync() is Outcome.SWAPPED
 
 
-def test_staging_that_vanishes_is_an_error_and_nothing_is_live(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_staging_that_vanishes_is_an_error_and_nothing_is_live(bench: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     from dagferry_puller import stamps
 
     bench.simulator.publish(small_tree("one"), "a")
@@ -223,7 +190,7 @@ def test_staging_that_vanishes_is_an_error_and_nothing_is_live(bench: Bench, mon
     assert bench.puller.sync() is Outcome.SWAPPED
 
 
-def test_revoked_live_release_is_not_repaired(bench: Bench) -> None:
+def test_revoked_live_release_is_not_repaired(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     bench.simulator.write_trust(bench.trust, revoked=[first.pointer.release])
@@ -234,7 +201,7 @@ def test_revoked_live_release_is_not_repaired(bench: Bench) -> None:
     assert not (bench.path / "current").is_symlink()
 
 
-def test_kept_release_that_was_changed_on_the_volume_is_fetched_again(bench: Bench) -> None:
+def test_kept_release_that_was_changed_on_the_volume_is_fetched_again(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     kept = bench.path / ".dagferry/envelopes" / f"{first.pointer.release}.json"
@@ -246,7 +213,7 @@ def test_kept_release_that_was_changed_on_the_volume_is_fetched_again(bench: Ben
     assert kept.read_bytes() == first.release_raw
 
 
-def test_garbage_kept_under_its_own_digest_is_not_adopted(bench: Bench) -> None:
+def test_garbage_kept_under_its_own_digest_is_not_adopted(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     version = f"{'0' * 40}-{hashlib.sha256(b'{}').hexdigest()}"
@@ -258,7 +225,7 @@ def test_garbage_kept_under_its_own_digest_is_not_adopted(bench: Bench) -> None:
     assert not bench.puller.keeper.ready
 
 
-def test_rename_that_fails_leaves_nothing_behind(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rename_that_fails_leaves_nothing_behind(bench: Target, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     real = os.rename
 
@@ -273,7 +240,7 @@ def test_rename_that_fails_leaves_nothing_behind(bench: Bench, monkeypatch: pyte
     assert os.listdir(bench.path / "versions") == []
 
 
-def test_version_id_that_lies_about_its_commit_is_not_adopted(bench: Bench) -> None:
+def test_version_id_that_lies_about_its_commit_is_not_adopted(bench: Target) -> None:
     first = bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
     lie = f"{'0' * 40}-{first.pointer.release}"
