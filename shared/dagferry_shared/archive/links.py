@@ -1,4 +1,7 @@
-"""Symlinks of a tree, checked as a whole: each must lead to a file or directory of the same tree, and never round."""
+"""Symlinks of a tree, checked as a whole: each must lead to a file or directory of the same tree, and never round.
+
+Each link is resolved once, and each step of it is one look into a directory: time and memory are O(bytes of names).
+"""
 
 from __future__ import annotations
 
@@ -12,71 +15,117 @@ if TYPE_CHECKING:
 
 _MAX_HOPS = 40  # links followed for one name: what Linux allows
 
-Dir = tuple[str, ...]
+
+class _Dir:
+    """A directory: what is in it, and where the links in it lead to."""
+
+    __slots__ = ("entries", "linked", "name", "up")
+
+    def __init__(self, name: str, up: _Dir | None) -> None:
+        self.name = name
+        self.up = up
+        self.entries: dict[str, _Dir | _Link | None] = {}  # None: a file
+        self.linked: list[_Dir] = []
+
+    def shown(self) -> str:
+        """Return its path for a message."""
+        parts, at = [], self
+        while at.up:
+            parts.append(at.name)
+            at = at.up
+        return "/".join(reversed(parts)) or "."
+
+    def below(self) -> list[_Dir]:
+        """Return the directories that a walk which follows links comes to from here."""
+        return [*(entry for entry in self.entries.values() if isinstance(entry, _Dir)), *self.linked]
 
 
-def _refuse(path: str, target: str, words: str) -> Refused:
-    return Refused(Reason.BAD_ARCHIVE, f"symlink {path!r} -> {target!r} {words}")
+class _Link:
+    """A symlink; ``end`` and ``hops`` (links on the way) are known once ``resolved``."""
+
+    __slots__ = ("end", "hops", "path", "resolved", "target", "up")
+
+    def __init__(self, path: str, target: str, up: _Dir) -> None:
+        self.path = path
+        self.target = target
+        self.up = up
+        self.resolved = False
+        self.end: _Dir | None = None  # None: a file
+        self.hops = 0
+
+    def refusal(self, words: str) -> Refused:
+        """Return what is raised for it."""
+        return Refused(Reason.BAD_ARCHIVE, f"symlink {self.path!r} -> {self.target!r} {words}")
 
 
-class _Tree:
-    """The tree's names as directories, files and links, to resolve link targets in."""
-
-    def __init__(self, files: Iterable[str], links: Mapping[str, str]) -> None:
-        self.links = {tuple(path.split("/")): target for path, target in links.items()}
-        self.files = {tuple(path.split("/")) for path in files}
-        self.dirs: set[Dir] = {()}
-        for path in (*self.files, *self.links):
-            for depth in range(1, len(path)):
-                self.dirs.add(path[:depth])
-
-    def resolve(self, link: Dir) -> Dir:
-        """Follow a link to the file or directory it ends at; Refused if it leaves the tree, dangles or cycles."""
-        shown, target = "/".join(link), self.links[link]
-        ups, rest = split_target(target, f"target of symlink {shown!r}")
-        at: Dir = link[:-1]
-        hops = 0
-        todo = [*[".."] * ups, *rest]
-        while todo:
-            part = todo.pop(0)
-            if part == "..":
-                if not at:
-                    raise _refuse(shown, target, "leaves the tree")
-                at = at[:-1]
-                continue
-            at = (*at, part)
-            if at in self.links:
-                hops += 1
-                if hops > _MAX_HOPS:
-                    raise _refuse(shown, target, "goes round, or through over 40 links")
-                more_ups, more = split_target(self.links[at], f"target of symlink {'/'.join(at)!r}")
-                at, todo = at[:-1], [*[".."] * more_ups, *more, *todo]
-            elif at not in self.dirs and (at not in self.files or todo):
-                raise _refuse(shown, target, "leads to nothing in the tree")
-        return at
+def _directory(root: _Dir, parents: list[str]) -> _Dir:
+    at = root
+    for name in parents:
+        entry = at.entries.get(name)
+        if not isinstance(entry, _Dir):
+            entry = at.entries[name] = _Dir(name, at)
+        at = entry
+    return at
 
 
-def _check_rounds(edges: Mapping[Dir, list[Dir]]) -> None:
+def _build(files: Iterable[str], links: Mapping[str, str]) -> tuple[_Dir, list[_Link]]:
+    root, made = _Dir("", None), []
+    for path in files:
+        *parents, name = path.split("/")
+        _directory(root, parents).entries[name] = None
+    for path, target in links.items():
+        *parents, name = path.split("/")
+        up = _directory(root, parents)
+        up.entries[name] = link = _Link(path, target, up)
+        made.append(link)
+    return root, made
+
+
+def _climb(start: _Dir, ups: int, asked: _Link) -> _Dir:
+    at = start
+    for _ in range(ups):
+        if at.up is None:
+            raise asked.refusal("leaves the tree")
+        at = at.up
+    return at
+
+
+def _resolve(link: _Link, asked: _Link, depth: int = 0) -> None:
+    """Follow a link to the file or directory it ends at; Refused if it leaves the tree, dangles or cycles."""
+    if depth > _MAX_HOPS:  # a cycle is never resolved, only ever deeper
+        raise asked.refusal("goes round, or through over 40 links")
+    ups, rest = split_target(link.target, f"target of symlink {link.path!r}")
+    at: _Dir | None = _climb(link.up, ups, asked)
+    for name in rest:
+        if at is None or name not in at.entries:
+            raise asked.refusal("leads to nothing in the tree")
+        entry = at.entries[name]
+        if isinstance(entry, _Link):
+            if not entry.resolved:
+                _resolve(entry, asked, depth + 1)
+            link.hops += 1 + entry.hops
+            if link.hops > _MAX_HOPS:
+                raise asked.refusal("goes round, or through over 40 links")
+            entry = entry.end
+        at = entry
+    link.end, link.resolved = at, True
+
+
+def _check_rounds(root: _Dir) -> None:
     """Refuse directories that contain themselves by way of links: walking them would never end."""
-    state: dict[Dir, bool] = {}  # False: on the way down, True: done
-    for start in edges:
-        stack: list[tuple[Dir, int]] = [(start, 0)]
-        while stack:
-            node, child = stack.pop()
-            if child == 0:
-                if node in state:
-                    continue
-                state[node] = False
-            below = edges.get(node, [])
-            if child == len(below):
-                state[node] = True
-                continue
-            stack.append((node, child + 1))
-            if state.get(below[child]) is False:
-                shown = "/".join(below[child]) or "."
-                raise Refused(Reason.BAD_ARCHIVE, f"symlinks make directory {shown!r} contain itself")
-            if below[child] not in state:
-                stack.append((below[child], 0))
+    done: dict[_Dir, bool] = {root: False}  # False: on the way down
+    stack = [(root, iter(root.below()))]
+    while stack:
+        directory, below = stack[-1]
+        child = next(below, None)
+        if child is None:
+            done[directory] = True
+            stack.pop()
+        elif child not in done:
+            done[child] = False
+            stack.append((child, iter(child.below())))
+        elif not done[child]:
+            raise Refused(Reason.BAD_ARCHIVE, f"symlinks make directory {child.shown()!r} contain itself")
 
 
 def check_links(files: Iterable[str], links: Mapping[str, str]) -> None:
@@ -92,13 +141,10 @@ def check_links(files: Iterable[str], links: Mapping[str, str]) -> None:
     """
     if not links:
         return
-    tree = _Tree(files, links)
-    edges: dict[Dir, list[Dir]] = {directory: [] for directory in tree.dirs}
-    for directory in tree.dirs:
-        if directory:
-            edges[directory[:-1]].append(directory)
-    for link in tree.links:
-        end = tree.resolve(link)
-        if end in tree.dirs:
-            edges[link[:-1]].append(end)
-    _check_rounds(edges)
+    root, made = _build(files, links)
+    for link in made:
+        if not link.resolved:
+            _resolve(link, link)
+        if link.end is not None:
+            link.up.linked.append(link.end)
+    _check_rounds(root)

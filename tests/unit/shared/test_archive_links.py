@@ -1,6 +1,8 @@
 import pytest
 
+from dagferry_shared.archive import links as links_module
 from dagferry_shared.archive.links import check_links
+from dagferry_shared.archive.paths import split_target
 from dagferry_shared.errors import Reason
 from support.refusals import refused
 
@@ -145,6 +147,28 @@ def test_many_links_and_deep_trees_take_no_recursion():
     check({f"d{i}/l": f"../d{i + 1}" for i in range(3000)}, [f"d{i}/f" for i in range(3001)])  # 3000 directories deep
     with refused(Reason.BAD_ARCHIVE, "contain itself"):
         check({f"d{i}/l": f"../d{(i + 1) % 3000}" for i in range(3000)}, [f"d{i}/f" for i in range(3000)])
+
+
+def test_each_link_is_resolved_once_however_many_lead_to_it(monkeypatch):
+    """Resolving each anew took 63 s for 20,000 links to the head of a chain of 39 in deep directories."""
+    split = []
+    monkeypatch.setattr(links_module, "split_target", lambda *row: split.append(row) or split_target(*row))
+    deep = "/".join(["d"] * 60)
+    ladder = {f"{deep}/c{i}": "../" * 60 + f"{deep}/c{i + 1}" for i in range(38)} | {f"{deep}/c38": "f"}
+    check(ladder | {f"l{i}": f"{deep}/c0" for i in range(3000)}, [f"{deep}/f"])
+    assert len(split) == 3039
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_hops_of_links_that_were_resolved_before_count_too(step):
+    def ladder(second):
+        first = {f"p{i}": f"p{i + 1}" for i in range(19)} | {"p19": "a"}
+        rest = {f"q{i}": f"q{i + 1}" for i in range(second - 1)} | {f"q{second - 1}": "f"}
+        return dict(list((first | rest | {"a/y": "../q0", "l": "p0/y"}).items())[::step])
+
+    check(ladder(19))  # 20 to a, a/y, and 19 to f
+    with refused(Reason.BAD_ARCHIVE, "over 40 links"):
+        check(ladder(20))
 
 
 def test_message_shows_control_characters_escaped():
