@@ -35,7 +35,7 @@ NAMES = ("envelope", "release", "pointer", "trust", "state", "archive", "tar", "
 
 def parsers() -> dict[str, Callable[[bytes], object]]:
     """Return what is fuzzed; imported under atheris' instrumentation."""
-    from dagferry_puller import httpd, state
+    from dagferry_puller import httpwire, state
     from dagferry_shared import envelope, pointer, release, trust
     from dagferry_shared.archive.reader import Limits, read_archive, read_tar
     from dagferry_shared.errors import Refused
@@ -50,8 +50,8 @@ def parsers() -> dict[str, Callable[[bytes], object]]:
         return run
 
     def http(data: bytes) -> None:
-        with contextlib.suppress(httpd.Bad):
-            _ = httpd.parse_head(data).length
+        with contextlib.suppress(httpwire.Bad):
+            _ = httpwire.parse_head(data).length
 
     return {
         "envelope": refusing(lambda data: envelope.parse(data, "x")),

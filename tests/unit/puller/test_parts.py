@@ -14,7 +14,7 @@ import pytest
 from dagferry_puller import attempt, download, fsio, history, leases, lock, logs, metrics, retire
 from dagferry_puller.disktree import scan
 from dagferry_puller.exits import ConfigError, Exit, TimedOut, code_for, line_for
-from dagferry_puller.httpd import Bad, parse_head
+from dagferry_puller.httpwire import Bad, parse_head
 from dagferry_puller.root import Root
 from dagferry_puller.status import Histogram, Outcome, Recorder, Status
 from dagferry_shared.errors import BlobMissing, Reason, Refused, StoreDenied, StoreUnreachable
