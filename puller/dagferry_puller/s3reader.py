@@ -27,7 +27,7 @@ from obstore.exceptions import (
 from obstore.store import S3Store as Client
 
 from dagferry_puller.awsenv import AwsSettingsError, read_settings
-from dagferry_shared import __version__
+from dagferry_shared import __version__, times
 from dagferry_shared.errors import StoreDenied, StoreError, StoreUnreachable
 from dagferry_shared.store import Blob, check_key
 from dagferry_shared.store.reading import Interrupted, bounded, resumed
@@ -45,15 +45,22 @@ _SHOWN = 4096  # characters of an error text that are looked at; the text repeat
 _LINE = 200  # characters of such a text that are shown
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_STORE_TIME = re.compile(r"<ServerTime>(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</ServerTime>", re.ASCII)
 _HINTS = {  # by words in obstore's debug text
     "CaUsedAsEndEntity": "the server's certificate is itself a CA certificate, which is refused here: "
     "give the server a certificate of its own, signed by that CA",
     "UnknownIssuer": "the server's certificate is signed by an unknown CA: set AWS_CA_BUNDLE",
-    "InvalidCertificate": "the server's certificate is not valid (its name or its dates)",
+    "Expired": "the server's certificate has expired, or the clock of this machine is wrong",
+    "NotValidYet": "the server's certificate is not valid yet, or the clock of this machine is wrong",
+    "NotValidForName": "the server's certificate is for another host name: check the endpoint",
+    "InvalidCertificate": "the server's certificate is not valid",
+    "InvalidContentType": "the store does not speak https on this port: check the endpoint (http?)",
     "ConnectionRefused": "connection refused: is the endpoint right, and the store up?",
     "dns error": "the endpoint's host name is unknown",
     "TimedOut": "no answer in time",
     "IncompleteMessage": "the connection was closed without an answer: http where the store speaks https?",
+    "Parse(": "what answered is not an HTTP server: check the endpoint",
+    "SendRequest": "the connection broke before an answer: the network, or http where the store speaks https?",
     "Interrupted": "the connection broke",
 }
 _STATUS_OF: dict[type[Exception], int] = {
@@ -231,8 +238,16 @@ def _error_for(error: Exception, what: str, *, conditional: bool) -> StoreError:
     status = _status(error, text)
     if status is None:
         return StoreUnreachable(f"cannot {what}: {_hint(error)}")
-    code = _CODE.search(text)
-    return error_for(status, code[1] if code else "", what, conditional=conditional)
+    found = _CODE.search(text)
+    code = found[1] if found else ""
+    meant = error_for(status, code, what, conditional=conditional)
+    return StoreDenied(f"{meant}{_clocks(text)}") if code == "RequestTimeTooSkewed" else meant
+
+
+def _clocks(text: str) -> str:
+    """Return both clocks, as far as the store tells its own (RGW does not); logs leave out what follows ", it is "."""
+    there = _STORE_TIME.search(text)
+    return f", it is {times.show(times.now())} here" + (f" and {there[1]} at the store" if there else "")
 
 
 def _status(error: Exception, text: str) -> int | None:
