@@ -67,6 +67,7 @@ class Activator:
         """
         content, volume = signed.content, self._volume
         version = names.version_id(content.source.commit, signed.digest)
+        is_live = volume.link.read() == version or (volume.state.live and volume.state.live.version == version)
         with self._recorder.step(Step.VERIFY):
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):
@@ -75,8 +76,8 @@ class Activator:
             with self._unpacked(content) as (staging, leaves):
                 self._stamp(staging, leaves)
                 self._install(staging, version)
-            if found is not None:
-                self._report_damage(version, found.differences(leaves))
+            if found is not None or is_live:
+                self._report_damage(version, found.differences(leaves) if found else sorted(leaves))
         with self._recorder.step(Step.SWAP):
             volume.envelopes.keep_release(signed.raw)
             retire.make_lease(volume.root, version)

@@ -10,6 +10,8 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
@@ -129,3 +131,32 @@ def scan(fd: int, *, max_files: int, max_bytes: int) -> Found:
 def scan_for(fd: int, release: Release) -> Found:
     """Read a tree that should be the one of a release; no more than it signed is read."""
     return scan(fd, max_files=release.archive.files, max_bytes=release.archive.unpacked_size)
+
+
+def fingerprint(fd: int) -> bytes:
+    """Digest what stat tells of a tree: it is another one after every change that a system call makes.
+
+    Path, type, mode, inode, size, mtime and ctime of each entry, of which ctime cannot be set back without privileges.
+    What hides from it: a second change within one tick of the file system's clock, a store through a memory mapping
+    that was made before, and rot on the disk. They are for the full check, which reads every byte.
+
+    Args:
+        fd: its open directory.
+
+    Raises:
+        OSError: it changed meanwhile, or cannot be read.
+    """
+    top = os.fstat(fd)
+    digest = blake2b(f"{top.st_dev} {top.st_mode} {top.st_ino} {top.st_mtime_ns} {top.st_ctime_ns}".encode())
+    pending = ["."]
+    while pending:
+        path = pending.pop()
+        with fsio.closing(fsio.directory(path, fd)) as directory, os.scandir(directory) as listing:
+            for entry in sorted(listing, key=attrgetter("name")):
+                name = f"{path}/{entry.name}"
+                info = entry.stat(follow_symlinks=False)
+                times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
+                digest.update(os.fsencode(f"{name}\0{info.st_mode} {info.st_ino} {info.st_size} {times}\0"))
+                if stat.S_ISDIR(info.st_mode):
+                    pending.append(name)
+    return digest.digest()

@@ -39,7 +39,8 @@ class Keeper:
         self._recheck = recheck
         self._clock = clock
         self._verified_at = 0.0
-        self._fingerprint: tuple[object, ...] = ()
+        self._glance: bytes | None = None  # the tree's fingerprint when it was last verified
+        self._tree_is_good = False
         self._rules: Rules | None = None
         self._was_good = False
         self.version: str | None = None
@@ -76,23 +77,24 @@ class Keeper:
         """Note that a verified version was made live."""
         self.version, self.release, self.revoked = version, signed, None
         self._rules, self.damage, self._was_good = rules, None, True
-        self._remember_fingerprint()
+        # Stamping changed every entry after the tree was verified, so the fingerprint is taken now. What somebody who
+        # can write to the volume changes within these milliseconds is found by the next full check.
+        self._glance, self._verified_at, self._tree_is_good = self._volume.fingerprint(version), self._clock(), True
 
     def forget(self) -> None:
         """Note that nothing is live."""
         self.version = self.release = self.revoked = self._rules = None
-        self.damage = None
+        self.damage = self._glance = None
         self._was_good = False
 
     def recheck(self, rules: Rules) -> None:
-        """Look at what may have changed: the rules (judged again) and the tree (hashed again if a stat says so)."""
+        """Look at what may have changed: the rules, the tree (read again if stat or the time says so) and the link."""
         if self.version is None or self.release is None:
             return
         if rules is not self._rules:
             self._judge(rules, self.release)
-        due = self._clock() - self._verified_at >= self._recheck
-        if due or self._volume.fingerprint(self.version) != self._fingerprint:
-            self._verify(self.version, self.release.content)
+        self._look_at_tree(self.version, self.release.content)
+        self._find_damage(self.version)
         self._was_good = self._was_good or (self.intact and self.revoked is None)
 
     def expiry(self, content: Pointer) -> str | None:
@@ -129,18 +131,26 @@ class Keeper:
                     extra=fields(version=self.version, reason=refusal.reason),
                 )
 
-    def _verify(self, version: str, content: Release) -> None:
-        before = self.damage
-        self._remember_fingerprint()  # before reading: what changes meanwhile is seen at the next look
+    def _look_at_tree(self, version: str, content: Release) -> None:
+        """Read the whole tree again if a glance at it shows a change, or if it is time."""
+        now, glance = self._clock(), self._volume.fingerprint(version)  # before reading: see what changes meanwhile
+        changed = glance is None or glance != self._glance
+        if not changed and now - self._verified_at < self._recheck:
+            return
+        if changed and self._glance is not None:
+            self._recorder.tree_changed()
         with self._recorder.step(Step.VERIFY):
             found = self._volume.scan(version, content)
-        if found is None or not found.is_tree(content.tree):
+        self._tree_is_good = found is not None and found.is_tree(content.tree)
+        self._glance, self._verified_at = glance, now
+        if changed and self._tree_is_good:
+            log.debug("the live tree was read again: it is as it was signed", extra=fields(version=version))
+
+    def _find_damage(self, version: str) -> None:
+        before, self.damage = self.damage, None
+        if not self._tree_is_good:
             self.damage = Repair.TREE
-        else:
-            self.damage = None if self._volume.link.read() == version else Repair.LINK
+        elif self._volume.link.read() != version:
+            self.damage = Repair.LINK
         if self.damage and self.damage is not before:
             log.error("ALARM: the live %s was changed from outside", self.damage, extra=fields(version=version))
-
-    def _remember_fingerprint(self) -> None:
-        self._verified_at = self._clock()
-        self._fingerprint = self._volume.fingerprint(self.version) if self.version else ()

@@ -120,6 +120,9 @@ def _events(status: Status) -> Iterator[str]:
     yield from _family("refusals_total", "counter", "Refusals by reason.", _counts("reason", status.refusals))
     yield from _family("repairs_total", "counter", "Repairs by what was repaired.", _counts("what", status.repairs))
     yield from _family(
+        "tree_changes_total", "counter", "Times that the live tree looked changed.", _one(status.tree_changes)
+    )
+    yield from _family(
         "tampered_entries_total", "counter", "Entries of a tree that were not as signed.", _one(status.tampered)
     )
     yield from _family(

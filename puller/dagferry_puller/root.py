@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import Self
@@ -29,8 +30,13 @@ class Root:
         leases: ``.dagferry/leases``.
     """
 
-    def __init__(self, path: str, *, durable: bool = True) -> None:
+    def __init__(self, path: str, *, durable: bool = True, clear: bool = False) -> None:
         """Open the root and make what is missing of it.
+
+        Args:
+            path: of the root; made if it is not there.
+            durable: see the class.
+            clear: whether a file or link that stands in the place of one of our directories is removed.
 
         Raises:
             OSError: it cannot be made, opened or written.
@@ -38,16 +44,27 @@ class Root:
         self.path = os.path.abspath(path)
         self.durable = durable
         os.makedirs(self.path, exist_ok=True)
+        self._clear = clear
         self._open: list[int] = []
         try:
             self.fd = self._keep(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-            self.meta = self._keep(fsio.make_directory(META, self.fd))
-            self.versions = self._keep(fsio.make_directory(VERSIONS, self.fd))
-            self.envelopes = self._keep(fsio.make_directory(ENVELOPES, self.meta))
-            self.leases = self._keep(fsio.make_directory(LEASES, self.meta))
+            self.meta = self._directory(META, self.fd)
+            self.versions = self._directory(VERSIONS, self.fd)
+            self.envelopes = self._directory(ENVELOPES, self.meta)
+            self.leases = self._directory(LEASES, self.meta)
         except BaseException:
             self.close()
             raise
+
+    def _directory(self, name: str, parent: int) -> int:
+        try:
+            return self._keep(fsio.make_directory(name, parent))
+        except OSError as error:
+            if not self._clear or error.errno not in {errno.ENOTDIR, errno.ELOOP}:
+                raise
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=parent)  # never a directory
+        return self._keep(fsio.make_directory(name, parent))
 
     def _keep(self, fd: int) -> int:
         self._open.append(fd)

@@ -11,15 +11,17 @@ from dagferry_puller.keeper import Keeper
 from dagferry_puller.logs import fields, log
 from dagferry_puller.report import live_info
 from dagferry_puller.root import Root
-from dagferry_puller.status import Outcome
+from dagferry_puller.status import Outcome, Repair
 from dagferry_puller.sync import Puller
 from dagferry_puller.volume import Volume
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dagferry_puller.options import Settings
     from dagferry_puller.status import Recorder
     from dagferry_puller.trustfile import TrustSource
-    from dagferry_shared.rules import Rules
+    from dagferry_shared.rules import Rules, Seen
     from dagferry_shared.store import BlobReader
 
 
@@ -43,6 +45,8 @@ class Session:
         self._volume: Volume | None = None
         self._lock: int | None = None
         self._watcher: Keeper | None = None
+        self._replaced = False  # the root's directories are not the ones that we made
+        self._seen: Mapping[str, Seen] = {}  # outlives them: who removes ``.dagferry`` brings no old pointer back
         self.puller: Puller | None = None
 
     def open(self) -> Volume:
@@ -51,15 +55,23 @@ class Session:
         Raises:
             OSError: it cannot be opened.
         """
-        if self._volume is None or self._root is None or not self._root.is_in_place():
+        if self._root is not None and not self._root.is_in_place():
+            self._replaced = True
+            log.error("ALARM: the root or a part of it was removed or replaced", extra=fields(root=self._root.path))
             self.close()
-            self._root = Root(self._settings.root, durable=not self._settings.no_fsync)
-            self._volume = Volume(self._root, self._settings)
+        if self._volume is None or self._root is None:
+            self._root = Root(self._settings.root, durable=not self._settings.no_fsync, clear=self._replaced)
+            self._volume = Volume(self._root, self._settings, self._seen)
+            if self._replaced:
+                self._recorder.repaired(Repair.ROOT)
+                self._replaced = False
             self._watcher = Keeper(self._volume, self._recorder, self._settings.recheck, time.monotonic)
         return self._volume
 
     def close(self) -> None:
         """Give the root up."""
+        if self._volume is not None:
+            self._seen = self._volume.state.seen
         if self._lock is not None:
             os.close(self._lock)
         if self._root is not None:

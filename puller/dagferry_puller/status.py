@@ -58,6 +58,7 @@ class Repair(StrEnum):
     LINK = "link"
     TREE = "tree"
     STATE = "state"
+    ROOT = "root"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Status:
         versions: on the volume.
         publish_to_live_seconds: of the last swap: from signing to the link.
         fetched_bytes: since the start.
+        tree_changes: times that the live tree looked changed, and was read again for it.
         tampered: entries that were extra, missing or changed in live trees.
         alarms: equivocations seen.
         syncs: by outcome.
@@ -191,6 +193,7 @@ class Status:
     versions: int = 0
     publish_to_live_seconds: float | None = None
     fetched_bytes: int = 0
+    tree_changes: int = 0
     tampered: int = 0
     alarms: int = 0
     syncs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
@@ -250,6 +253,11 @@ class Recorder:
         self.beat()
         with self._lock:
             self._status = replace(self._status, fetched_bytes=self._status.fetched_bytes + count)
+
+    def tree_changed(self) -> None:
+        """Count a glance that found the live tree changed."""
+        with self._lock:
+            self._status = replace(self._status, tree_changes=self._status.tree_changes + 1)
 
     def repaired(self, what: Repair, tampered: int = 0) -> None:
         """Count a repair and the entries that were not as signed."""

@@ -168,9 +168,9 @@ class Puller:
         if keeper.release is None or keeper.intact or keeper.revoked is not None:
             return None
         try:
-            damage = keeper.damage
+            link_was_good = self._volume.link.read() == keeper.version
             self._activate(rules, keeper.release)
-            if damage is Repair.LINK:
+            if not link_was_good:
                 self._recorder.repaired(Repair.LINK)
         except (StoreError, Refused, BackedOff) as error:
             return error

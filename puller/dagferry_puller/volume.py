@@ -15,7 +15,7 @@ from dagferry_shared import names, times
 from dagferry_shared.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dagferry_puller.options import Settings
     from dagferry_puller.root import Root
@@ -31,14 +31,14 @@ class Volume:
         root: the open root.
         link: the link.
         envelopes: kept releases and pointers.
-        state: what is remembered; empty until ``recall``.
+        state: what is remembered; until ``recall`` no more than what this process has seen before.
     """
 
-    def __init__(self, root: Root, settings: Settings) -> None:
+    def __init__(self, root: Root, settings: Settings, seen: Mapping[str, Seen] | None = None) -> None:
         self.root = root
         self.link = Link(root, settings.link)
         self.envelopes = Envelopes(root)
-        self.state = state.State()
+        self.state = state.State(seen=seen or {})
         self._channel = f"{settings.bundle}/{settings.channel}"
         self._policy = retire.Policy(settings.keep, settings.keep_hours * 3600)
 
@@ -77,13 +77,11 @@ class Volume:
         with self.opened(version) as fd:
             return None if fd is None else disktree.scan_for(fd, release)
 
-    def fingerprint(self, version: str) -> tuple[object, ...]:
-        """Return what one readlink and one stat tell of a version: whether it is worth reading it again."""
-        info = None
-        with suppress(OSError):
-            found = os.stat(version, dir_fd=self.root.versions, follow_symlinks=False)
-            info = (found.st_dev, found.st_ino, found.st_mode, found.st_mtime_ns, found.st_ctime_ns)
-        return self.link.read(), info
+    def fingerprint(self, version: str) -> bytes | None:
+        """Return what stat tells of a version; None if it cannot tell: then the version is worth reading again."""
+        with suppress(OSError), self.opened(version) as fd:
+            return b"" if fd is None else disktree.fingerprint(fd)
+        return None
 
     # Memory
 
@@ -99,7 +97,7 @@ class Volume:
             Refused: the file is damaged, and no stored pointer tells what this channel has seen. Guessing would let
                 old pointers in, so a person decides.
         """
-        stored = self.envelopes.seen()
+        stored = _newest(self.envelopes.seen(), self.state.seen)
         rebuilt = False
         try:
             self.state = state.load(self.root)
@@ -112,11 +110,7 @@ class Volume:
                     f"To forget it and go on: rm {path}",
                 ) from error
             self.state, rebuilt = state.State(), True
-        merged = {
-            channel: state.newest(self.state.seen.get(channel), stored.get(channel))
-            for channel in {*self.state.seen, *stored}
-        }
-        self.update(seen={channel: seen for channel, seen in merged.items() if seen}, force=rebuilt)
+        self.update(seen=_newest(self.state.seen, stored), force=rebuilt)
         return rebuilt
 
     def update(self, *, force: bool = False, **changes: object) -> None:
@@ -170,3 +164,8 @@ class Volume:
         self.update(left={v: t for v, t in self.state.left.items() if v in kept})
         self.envelopes.forget_releases(names.split_version_id(version)[1] for version in kept)
         return len(kept)
+
+
+def _newest(one: Mapping[str, Seen], other: Mapping[str, Seen]) -> dict[str, Seen]:
+    merged = {channel: state.newest(one.get(channel), other.get(channel)) for channel in {*one, *other}}
+    return {channel: seen for channel, seen in merged.items() if seen}

@@ -169,7 +169,7 @@ def test_group_bits_that_a_volume_adds_are_no_tampering(pod: Pod, simulator: Sim
             path.chmod(path.stat().st_mode | 0o070 | (0o2000 if path.is_dir() else 0))
     running = pod.run()
     status = running.wait_live(first.version)
-    assert status["repairs"] == {"link": 0, "tree": 0, "state": 0}
+    assert status["repairs"] == {"link": 0, "tree": 0, "state": 0, "root": 0}
 
 
 def test_setgid_root_works(pod: Pod, simulator: Simulator) -> None:
