@@ -37,14 +37,31 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
+class Clock:
+    """Time as the worker knows it: what it waits by. Tests let hours pass in a moment by another one."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, seconds: float) -> bool:
+        """Wait until the event is set, at most so long; tells whether it is."""
+        return event.wait(seconds)
+
+
+REAL_TIME = Clock()
+
+
 class Triggers:
     """What makes the worker look: time, somebody's word, or a touched file.
 
     Args:
         path: the trigger file; empty: none.
+        clock: what is waited by.
     """
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", clock: Clock = REAL_TIME) -> None:
+        self._clock = clock
         self._path = path
         self._touched = self._stat()
         self._event = threading.Event()
@@ -66,10 +83,12 @@ class Triggers:
             seconds: until the next look if nobody asks for one.
             gap: seconds that pass in any case.
         """
-        start = time.monotonic()
-        while (left := start + max(seconds, gap) - time.monotonic()) > 0:
-            if self._event.wait(min(left, _TRIGGER_SECONDS) if self._path else left) or self._was_touched():
-                self._stopped.wait(max(0.0, start + gap - time.monotonic()))
+        clock = self._clock
+        start = clock.monotonic()
+        while (left := start + max(seconds, gap) - clock.monotonic()) > 0:
+            turn = min(left, _TRIGGER_SECONDS) if self._path else left
+            if clock.wait(self._event, turn) or self._was_touched():
+                clock.wait(self._stopped, max(0.0, start + gap - clock.monotonic()))
                 break
         self._event.clear()
 
@@ -91,16 +110,18 @@ class Daemon:
         settings: all options.
         session: the root.
         recorder: what happened.
+        clock: what is waited by.
     """
 
-    def __init__(self, settings: Settings, session: Session, recorder: Recorder) -> None:
+    def __init__(self, settings: Settings, session: Session, recorder: Recorder, clock: Clock = REAL_TIME) -> None:
+        self._clock = clock
         self._session = session
         self._recorder = recorder
         self._period = settings.period
         self._backoff = Backoff(settings.period)
-        self._complaints = Complaints()
+        self._complaints = Complaints(clock.monotonic)
         self._stopping = False
-        self.triggers = Triggers(settings.trigger_file)
+        self.triggers = Triggers(settings.trigger_file, clock)
 
     def run(self) -> Exit:
         """Work until SIGTERM or SIGINT; returns, or leaves the process, within a second of it."""
@@ -120,7 +141,7 @@ class Daemon:
 
     def _work(self) -> None:
         while not self._stopping:
-            begun = time.monotonic()
+            begun = self._clock.monotonic()
             outcome = record(attempt(self._session.turn), self._recorder, self._complaints)
             self._backoff.failures = self._backoff.failures + 1 if outcome in _BACKS_OFF else 0
             delay = self._backoff.delay(uniform())
@@ -130,5 +151,5 @@ class Daemon:
                 self._wait(delay, begun)
 
     def _wait(self, delay: float, begun: float) -> None:
-        gap = min(MIN_GAP_SECONDS, self._period) - (time.monotonic() - begun)
+        gap = min(MIN_GAP_SECONDS, self._period) - (self._clock.monotonic() - begun)
         self.triggers.wait(delay, gap)
