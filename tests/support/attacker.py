@@ -23,7 +23,7 @@ from dagferry_puller.status import Outcome
 from dagferry_puller.sync import Puller
 from dagferry_puller.trustfile import TrustSource
 from dagferry_puller.volume import Volume
-from dagferry_shared import gittree, names
+from dagferry_shared import envelope, gittree, names
 from dagferry_shared.errors import DagferryError, Reason, Refused
 from dagferry_shared.store.directory import DirectoryReader
 from support.bundles import Published, Simulator, small_tree
@@ -165,7 +165,8 @@ class Target:
         assert sight.tree == published.release.tree
         seen = self.seen()
         assert seen is not None
-        assert (seen.position, seen.payload_digest) == (published.pointer.position, published.digest)
+        assert seen.position == published.pointer.position
+        assert seen.payload_digest == envelope.parse(published.raw, "it").payload_digest
         self._assert_tidy()
 
     def keeps(self, published: Published) -> None:

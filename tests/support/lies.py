@@ -54,16 +54,17 @@ def tell(
     entry = simulator.make_pointer(made, envelope.digest(raw))
     published = simulator.point(made, raw, entry, *(keys if document == "pointer" else ()))
     if document == "pointer":
-        simulator.put(simulator.layout.pointer(simulator.channel), lie(published.raw))
+        published = replace(published, raw=lie(published.raw))
+        simulator.show(published)
     return published
 
 
-def attack(target: Target, document: str, lie: Lie, reason: Reason, text: str = "") -> None:
+def attack(target: Target, document: str, lie: Lie, reason: Reason, text: str = "", *, truth: Lie = honest) -> None:
     """Demand that a lie is refused as soon as its document is seen, and that the truth is then taken."""
     told = tell(target.simulator, document, lie)
     fetched = ONLY_POINTER if document == "pointer" else up_to_release(told)
     target.refuses(reason, fetched=fetched, text=text)
-    target.accepts(tell(target.simulator, document, word="truth"))
+    target.accepts(tell(target.simulator, document, truth, word="truth"))
 
 
 def with_signatures(raw: bytes, signatures: Iterable[tuple[str, bytes]]) -> bytes:
