@@ -96,7 +96,10 @@ class Target:
         """Start, again as a new process would: nothing is remembered but what is on the volume."""
         bundle, channel = self.simulator.bundle, self.simulator.channel
         given = {"store": "file:///x", "bundle": bundle, "channel": channel, "trust": str(self.trust)}
-        settings = options.resolve("run", {**given, "root": str(self.path), **self._settings, **changes}, {})
+        given |= {"root": str(self.path), **self._settings, **changes}
+        given = {name.replace("_", "-"): value for name, value in given.items()}
+        assert given.keys() <= {option.name for option in options.OPTIONS}
+        settings = options.resolve("run", given, {})
         self.close()
         self._root = Root(str(self.path), durable=not settings.no_fsync)
         self.volume = Volume(self._root, settings)
@@ -111,9 +114,19 @@ class Target:
         if self._root is not None:
             self._root.close()
 
-    def warm(self, word: str = "one") -> Published:
-        """Publish a commit honestly and bring it live."""
-        published = self.simulator.publish(small_tree(word), word)
+    def publish(self, word: str, **changes: Any) -> Published:
+        """Publish a commit of a small tree that differs by this word; see ``Simulator.publish``."""
+        return self.simulator.publish(small_tree(word), word, **changes)
+
+    @property
+    def last(self) -> Published:
+        """What was published last."""
+        assert self.simulator.last is not None
+        return self.simulator.last
+
+    def warm(self) -> Published:
+        """Publish commit "one" honestly and bring it live."""
+        published = self.publish("one")
         self.accepts(published)
         return published
 
@@ -153,7 +166,7 @@ class Target:
 
     def fails(self, kind: type[DagferryError], text: str = "", *, fetched: list[str], remembered: bool) -> None:
         """Demand that a sync fails in another way than by a refusal, and that nothing changed; see ``refuses``."""
-        with self.unchanged(fetched, remembered=remembered), pytest.raises(kind, match=text):
+        with self.unchanged(fetched, remembered=remembered), pytest.raises(kind, match=text or None):
             self.puller.sync()
 
     def accepts(self, published: Published, outcome: Outcome = Outcome.SWAPPED) -> None:
@@ -255,7 +268,7 @@ def _short(request: str) -> str:
     _, _, key = request.partition(" ")
     if key.endswith("/pointer.json"):
         return "pointer"
-    folder, _, name = key.partition("/")
+    *_, folder, name = key.split("/")
     return f"{folder.removesuffix('s')} {name.partition('.')[0]}"
 
 
