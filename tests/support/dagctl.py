@@ -84,8 +84,9 @@ class Dagctl:
         from dagferry_publisher.cli.main import build
 
         hidden: dict[str, str | None] = dict.fromkeys(os.environ)
+        words = [*map(str, arguments)]
         with chdir(self.cwd):
-            done = CliRunner().invoke(build(), [*map(str, arguments)], env=hidden | self.environ | environ)
+            done = CliRunner().invoke(build(words), words, env=hidden | self.environ | environ)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
         return _expect(Result(done.exit_code, done.stdout, done.stderr), code, arguments)
