@@ -19,7 +19,7 @@ pytest_terminal_summary = summary("attacks")
 @pytest.fixture
 def cold(tmp_path: Path) -> Iterator[Target]:
     """A pod without memory."""
-    made = Target(tmp_path)
+    made = Target(tmp_path, no_fsync="true")  # nobody pulls the plug here
     yield made
     made.close()
 
