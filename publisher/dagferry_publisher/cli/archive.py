@@ -61,6 +61,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     with file:
+        if not file.seekable():
+            raise UsageError(f"{path} is a pipe: an archive is read twice, save it to a file first")
         yield file
 
 
