@@ -84,18 +84,15 @@ def test_real_command_refuses_and_leaves_nothing(dagctl: Dagctl) -> None:
     escape = handmade.tar(handmade.member(b"a/b/c", b"x" * 10_000), handmade.link(b"l", b"/etc/passwd"))
     (dagctl.cwd / "bad").write_bytes(handmade.frame(escape))
     message = dagctl.process("archive", "extract", "bad", "out", code=REFUSED).message
-    assert (
-        message
-        == "dagctl: bad-archive: target of symlink 'l' '/etc/passwd' is absolute, or has an empty, '.' or '..' component"
-        or "/etc/passwd" in message
-    )
+    assert "symlink" in message
+    assert "'/etc/passwd'" in message
     assert names(dagctl) == ["bad", "good"]
 
 
-@pytest.mark.parametrize("source", ["directory", "fifo end", "device"])
+@pytest.mark.parametrize("source", ["directory", "pipe", "device"])
 def test_what_is_no_archive_file_is_refused_or_a_usage_error(dagctl: Dagctl, source: str) -> None:
     (dagctl.cwd / "directory").mkdir()
-    path = {"directory": "directory", "fifo end": "/dev/stdin", "device": "/dev/null"}[source]
+    path = {"directory": "directory", "pipe": "/dev/stdin", "device": "/dev/null"}[source]
     result = dagctl.process("archive", "extract", path, "out", code=REFUSED if source == "device" else USAGE)
     assert "Traceback" not in result.err
     assert names(dagctl) == ["directory", "good"]
