@@ -93,14 +93,11 @@ def test_true_content_from_another_host_is_as_good_as_any(
 def test_redirects_in_a_circle_end(
     target: Target, store: HostileStore, published: Published, kind: str, hops: str
 ) -> None:
-    with RawServer(lambda connection: reply("302 Found", Location=back())(connection)) as other:
+    def back(connection: socket.socket) -> None:
+        reply("302 Found", Location=store.endpoint + store.asked[-1].path)(connection)
 
-        def back() -> str:
-            return store.endpoint + store.asked[-1].path
-
-        store.lies[kind] = (
-            to(other.endpoint) if hops == "two in turn" else lambda _: reply("302 Found", Location=back())
-        )
+    with RawServer(back) as other:
+        store.lies[kind] = to(other.endpoint) if hops == "two in turn" else lambda _: back
         target.fails(StoreUnreachable, "read", fetched=requests(kind, published), remembered=kind != "pointer")
     assert len([asked for asked in store.asked if asked.kind == kind]) <= 14
 

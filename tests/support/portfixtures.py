@@ -37,6 +37,11 @@ class Port:
         """The port."""
         return int(self.server.server_address[1])
 
+    @property
+    def open(self) -> int:
+        """How many connections are served at this moment."""
+        return len(self.server._connections)
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
