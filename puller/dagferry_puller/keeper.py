@@ -31,6 +31,8 @@ class Keeper:
         release: its release.
         damage: what is wrong with it: the link alone, or the tree; None if it is intact.
         revoked: why its release does not verify under the trust file; None if it does.
+        known: the release that was live before the root was replaced under us: it goes before what lies on the root.
+        unkept: whether it was adopted from there, so that the root has to be told what is live.
     """
 
     def __init__(self, volume: Volume, recorder: Recorder, recheck: float, clock: Callable[[], float]) -> None:
@@ -47,6 +49,8 @@ class Keeper:
         self.release: Signed[Release] | None = None
         self.damage: Repair | None = None
         self.revoked: Refused | None = None
+        self.known: Signed[Release] | None = None
+        self.unkept = False
 
     @property
     def intact(self) -> bool:
@@ -63,13 +67,14 @@ class Keeper:
         return self.intact and self._was_good
 
     def adopt(self, rules: Rules) -> None:
-        """Find out what is live at a start: by the link, else by what we remember of it."""
-        live = self._volume.state.live
+        """Find out what is live at a start: by what this process knows, the link, or what the root remembers of it."""
+        live, known = self._volume.state.live, self.known
         self.forget()
         for version in (self._volume.link.read(), live.version if live else None):
-            found = self._stored_release(version) if version else None
+            found = known or (self._stored_release(version) if version else None)
             if found:
-                self.version, self.release = version, found
+                self.version, self.release = names.version_id(found.content.source.commit, found.digest), found
+                self.unkept = known is not None
                 self.recheck(rules)
                 return
 
@@ -77,6 +82,7 @@ class Keeper:
         """Note that a verified version was made live."""
         self.version, self.release, self.revoked = version, signed, None
         self._rules, self.damage, self._was_good = rules, None, True
+        self.unkept = False
         # Stamping changed every entry after the tree was verified, so the fingerprint is taken now. What somebody who
         # can write to the volume changes within these milliseconds is found by the next full check.
         self._glance, self._verified_at, self._tree_is_good = self._volume.fingerprint(version), self._clock(), True
@@ -84,8 +90,8 @@ class Keeper:
     def forget(self) -> None:
         """Note that nothing is live."""
         self.version = self.release = self.revoked = self._rules = None
-        self.damage = self._glance = None
-        self._was_good = False
+        self.damage = self._glance = self.known = None
+        self._was_good = self.unkept = False
 
     def recheck(self, rules: Rules) -> None:
         """Look at what may have changed: the rules, the tree (read again if stat or the time says so) and the link."""

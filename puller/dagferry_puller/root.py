@@ -93,12 +93,14 @@ class Root:
     def is_in_place(self) -> bool:
         """Tell whether the open directories are still the ones at their paths: a volume can vanish under us."""
         places = (
-            (self.fd, None, self.path),
             (self.meta, self.fd, META),
             (self.versions, self.fd, VERSIONS),
             (self.envelopes, self.meta, ENVELOPES),
             (self.leases, self.meta, LEASES),
         )
         with suppress(OSError):
-            return all(os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=at)) for fd, at, name in places)
+            return os.path.samestat(os.fstat(self.fd), os.stat(self.path)) and all(
+                os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=at, follow_symlinks=False))
+                for fd, at, name in places
+            )
         return False

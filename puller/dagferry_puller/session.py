@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dagferry_puller.options import Settings
     from dagferry_puller.status import Recorder
     from dagferry_puller.trustfile import TrustSource
-    from dagferry_shared.rules import Rules, Seen
+    from dagferry_shared.release import Release
+    from dagferry_shared.rules import Rules, Seen, Signed
     from dagferry_shared.store import BlobReader
 
 
@@ -46,7 +47,9 @@ class Session:
         self._lock: int | None = None
         self._watcher: Keeper | None = None
         self._replaced = False  # the root's directories are not the ones that we made
-        self._seen: Mapping[str, Seen] = {}  # outlives them: who removes ``.dagferry`` brings no old pointer back
+        # These outlive a root: who replaces ``.dagferry`` by nothing or by an older one brings nothing old back.
+        self._seen: Mapping[str, Seen] = {}
+        self._known: Signed[Release] | None = None
         self.puller: Puller | None = None
 
     def open(self) -> Volume:
@@ -57,6 +60,7 @@ class Session:
         """
         if self._root is not None and not self._root.is_in_place():
             self._replaced = True
+            self._known = (self.puller.keeper.release or self.puller.keeper.known) if self.puller else None
             log.error("ALARM: the root or a part of it was removed or replaced", extra=fields(root=self._root.path))
             self.close()
         if self._volume is None or self._root is None:
@@ -88,9 +92,11 @@ class Session:
             volume = self.open()
         if self._lock is None:
             self._lock = lock.acquire(volume.root.meta, self._me)
+            known, self._known = self._known, None  # while another owns the root, what we know gets old
             if self._lock is None:
                 return None
             self.puller = Puller(self._settings, self._reader, volume, self._trust, self._recorder)
+            self.puller.keeper.known = known
             self._recorder.update(role="owner")
             log.info("this puller owns the root", extra=fields(root=volume.root.path))
         return self.puller

@@ -89,6 +89,7 @@ class Puller:
             rules = self._rules()
             self._act_on_revocation()
             self._require_memory()
+            self._settle()
             trouble = self._mend(rules)
             pointer = self._look(rules)
             self._remember(pointer)
@@ -104,6 +105,7 @@ class Puller:
         self.start()
         rules = self._rules()
         self._require_memory()
+        self._settle()
         return self._bring(rules, version)
 
     def at_commit(self, commit: str) -> Outcome:
@@ -111,6 +113,7 @@ class Puller:
         self.start()
         rules = self._rules()
         self._require_memory()
+        self._settle()
         head = self._look(rules)
         self._remember(head)
         self._check_expiry(rules, head)
@@ -162,10 +165,16 @@ class Puller:
                 self._recorder.repaired(Repair.STATE)
             self._recalled = True
 
+    def _settle(self) -> None:
+        """Remember the last swap, if a crash or a failing disk kept us from that."""
+        version, live = self.keeper.version, self._volume.state.live
+        if version is not None and self.keeper.intact and (live is None or live.version != version):
+            self._volume.went_live(version)
+
     def _mend(self, rules: Rules) -> StoreError | Refused | BackedOff | None:
         """Repair what is live, beside it and by a swap; returns why that failed, for a newer version may cure it."""
         keeper = self.keeper
-        if keeper.release is None or keeper.intact or keeper.revoked is not None:
+        if keeper.release is None or keeper.revoked is not None or (keeper.intact and not keeper.unkept):
             return None
         try:
             link_was_good = self._volume.link.read() == keeper.version
@@ -250,7 +259,8 @@ class Puller:
     def _activate(self, rules: Rules, signed: Signed[Release]) -> None:
         before = self.keeper.version
         version = self._activator.activate(signed)
-        self.keeper.took(version, signed, rules)
+        self.keeper.took(version, signed, rules)  # from here on it is live, whatever fails
+        self._volume.went_live(version)
         source = signed.content.source
         log.info(
             "live: %s %s",

@@ -155,9 +155,9 @@ def test_new_entry_in_the_live_tree_is_found_while_running(pod: Pod, simulator: 
     assert running.metrics()["dagferry_puller_tampered_entries_total"] == 1
 
 
-def test_edit_deep_in_the_live_tree_is_found_by_the_periodic_check(pod: Pod, simulator: Simulator) -> None:
+def test_edit_deep_in_the_live_tree_is_found_while_running(pod: Pod, simulator: Simulator) -> None:
     first = simulator.publish(small_tree("one"), "a")
-    running = pod.run(recheck="1s")
+    running = pod.run()
     running.wait_live(first.version)
     path = pod.version(first.version) / "lib/tables.py"
     path.chmod(0o644)
