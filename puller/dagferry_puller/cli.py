@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from dagferry_puller import logs, options
+from dagferry_puller import logs, options, signals
 from dagferry_puller.exits import TABLE, Exit, code_for, line_for
 from dagferry_shared import __version__
 from dagferry_shared.errors import DagferryError
@@ -102,6 +102,7 @@ def _run(settings: Settings) -> Exit:
     from dagferry_puller import prepare  # noqa: PLC0415 - help and usage errors need none of it
     from dagferry_puller.daemon import Daemon  # noqa: PLC0415
 
+    signals.while_starting(success=True)
     recorder = prepare.new_recorder(settings)
     token = prepare.read_token(settings)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
@@ -117,6 +118,7 @@ def _once(settings: Settings) -> Exit:
     from dagferry_puller import prepare  # noqa: PLC0415 - help and usage errors need none of it
     from dagferry_puller.once import Once  # noqa: PLC0415
 
+    signals.while_starting(success=False)
     recorder = prepare.new_recorder(settings)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
     session = prepare.open_session(settings, reader, trust, recorder)

@@ -13,6 +13,19 @@ import signal
 DONE = 0  # what the worker says; no signal has this number
 
 
+def while_starting(*, success: bool) -> None:
+    """Serve signals until there is an Inbox: a SIGHUP is no reason to end, the others end the process at once.
+
+    Without it a "look now" that comes early kills the process; and SIGTERM is nothing to a process 1 without a handler.
+
+    Args:
+        success: whether to end with exit code 0, else with 128 and the signal's number.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: os._exit(0 if success else 128 + received))
+
+
 class Inbox:
     """Receives these signals, and the worker's ``DONE``.
 
@@ -22,9 +35,9 @@ class Inbox:
 
     def __init__(self, *numbers: signal.Signals) -> None:
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)  # first: from now on none is lost
         for number in numbers:
             signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def done(self) -> None:
         """Say from another thread that the work is done."""

@@ -57,6 +57,37 @@ def test_signal_ends_an_idle_puller_with_exit_0(pod: Pod, simulator: Simulator) 
     assert running.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("mode", "number", "code"),
+    [
+        ("run", signal.SIGTERM, 0),
+        ("run", signal.SIGINT, 0),
+        ("once", signal.SIGTERM, 128 + signal.SIGTERM),
+        ("run", signal.SIGHUP, None),
+        ("once", signal.SIGHUP, None),
+    ],
+)
+def test_signal_while_it_starts_ends_it_in_order_and_a_hangup_does_not(
+    pod: Pod, simulator: Simulator, mode: str, number: int, code: int | None
+) -> None:
+    first = simulator.publish(small_tree("one"), "a")
+    fifo = pod.directory / "fifo"
+    os.mkfifo(fifo)  # the start hangs in reading its trust file
+    process = subprocess.Popen(pod.arguments(mode, trust=str(fifo), **({"http": "none"} if mode == "run" else {})))
+    try:
+        with open(fifo, "wb") as writer:
+            process.send_signal(number)
+            if code is not None:
+                assert process.wait(timeout=5) == code
+                return
+            os.replace(simulator.write_trust(pod.directory / "new"), fifo)
+            writer.write(fifo.read_bytes())
+        wait_for(lambda: pod.live() == first.version, "it went on")
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
 def test_signal_ends_once_with_the_code_of_the_signal(pod: Pod, stalled: RawServer) -> None:
     command = pod.arguments("once", store="s3://bucket/prefix")
     process = subprocess.Popen(
