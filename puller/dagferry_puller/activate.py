@@ -72,6 +72,7 @@ class Activator:
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):
             self._stamp(version, found.leaves)
+            volume.root.fsync(volume.root.versions)  # a crash may have come between its rename and this
         else:
             with self._unpacked(content) as (staging, leaves):
                 self._stamp(staging, leaves)
@@ -81,8 +82,8 @@ class Activator:
         with self._recorder.step(Step.SWAP):
             volume.envelopes.keep_release(signed.raw)
             retire.make_lease(volume.root, version)
+            volume.link.make_durable()  # and with it all that is beside it: versions/ of a first sync
             volume.link.swap(version)
-            volume.went_live(version)
         return version
 
     @contextmanager

@@ -70,8 +70,10 @@ class Envelopes:
         kept = {f"{digest}.json" for digest in needed}
         for name in os.listdir(self._root.envelopes):
             if _RELEASE.fullmatch(name) and name not in kept:
-                os.unlink(name, dir_fd=self._root.envelopes)
+                fsio.discard(name, self._root.envelopes)
 
     def _save(self, name: str, raw: bytes) -> None:
         if fsio.read_file(name, self._root.envelopes, limit=len(raw)) != raw:
             fsio.save(name, raw, self._root.envelopes, durable=self._root.durable)
+        else:  # a crash may have come between its rename and this
+            self._root.fsync(self._root.envelopes)

@@ -50,14 +50,13 @@ def directory(name: str, parent: int) -> int:
 
 
 def make_directory(name: str, parent: int) -> int:
-    """Open a directory below another one, made 0755 if it was not there, whatever the umask."""
+    """Open a directory below another one, made 0755 if it was not there, whatever the umask; not durable yet."""
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
     except FileExistsError:
         return directory(name, parent)
     fd = directory(name, parent)
     os.fchmod(fd, 0o755 | (os.fstat(fd).st_mode & stat.S_ISGID))
-    os.fsync(parent)
     return fd
 
 
@@ -144,15 +143,30 @@ def discard(name: str, parent: int) -> None:
 
 
 def exchange(one: str, other: str, parent: int) -> None:
-    """Swap two names of one directory in a single step.
+    """Put ``one`` in the place of ``other`` in a single step; ``one`` is then what ``other`` was.
 
-    Where the file system cannot (CephFS, NFS), three renames do it: ``other`` is then missing for some microseconds.
+    Where the file system cannot (CephFS, NFS), two renames do it: ``other`` is then missing for some microseconds, and
+    what it was is removed.
     """
     import ctypes  # noqa: PLC0415 - 1 MiB, and needed for repairs alone
 
     call = getattr(ctypes.CDLL(None), "renameat2", None)
     if call is not None and call(parent, os.fsencode(one), parent, os.fsencode(other), _RENAME_EXCHANGE) == 0:
         return
+    with set_aside(other, parent):
+        os.rename(one, other, src_dir_fd=parent, dst_dir_fd=parent)
+
+
+@contextmanager
+def set_aside(name: str, parent: int) -> Iterator[None]:
+    """Take something out of the way of what is to get its name, and remove it; put back if that fails."""
     aside = random_name(RETIRED)
-    for source, target in ((other, aside), (one, other), (aside, one)):
-        os.rename(source, target, src_dir_fd=parent, dst_dir_fd=parent)
+    os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.rename(aside, name, src_dir_fd=parent, dst_dir_fd=parent)
+        raise
+    finally:
+        discard(aside, parent)

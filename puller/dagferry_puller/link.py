@@ -33,12 +33,14 @@ class Link:
         self._prefix = "../" * len(self._parents) + VERSIONS + "/"
 
     @contextmanager
-    def _directory(self) -> Iterator[int]:
-        """Open the directory that the link is in; made if it is not there."""
+    def _directory(self, *, durable: bool = False) -> Iterator[int]:
+        """Open the directory that the link is in; made if it is not there, and durable with its parents if asked."""
         fd = os.dup(self._root.fd)
         try:
             for name in self._parents:
                 child = fsio.make_directory(name, fd)
+                if durable:
+                    self._root.fsync(fd)
                 os.close(fd)
                 fd = child
             yield fd
@@ -76,12 +78,21 @@ class Link:
             temporary = fsio.random_name(fsio.TEMPORARY)
             os.symlink(self._prefix + version, temporary, dir_fd=parent)
             try:
+                self._replace_by(temporary, parent)
+            except BaseException:
+                fsio.discard(temporary, parent)
+                raise
+
+    def _replace_by(self, temporary: str, parent: int) -> None:
+        try:
+            os.rename(temporary, self._name, src_dir_fd=parent, dst_dir_fd=parent)
+        except IsADirectoryError:
+            with fsio.set_aside(self._name, parent):
                 os.rename(temporary, self._name, src_dir_fd=parent, dst_dir_fd=parent)
-            except IsADirectoryError:
-                aside = fsio.random_name(fsio.RETIRED)
-                os.rename(self._name, aside, src_dir_fd=parent, dst_dir_fd=parent)
-                os.rename(temporary, self._name, src_dir_fd=parent, dst_dir_fd=parent)
-                fsio.discard(aside, parent)
+
+    def make_durable(self) -> None:
+        """Make the last swap survive a power loss."""
+        with self._directory(durable=True) as parent:
             self._root.fsync(parent)
 
     def remove(self) -> None:

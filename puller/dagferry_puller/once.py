@@ -65,7 +65,8 @@ class Once:
         result = self._late() if received is None else self._result
         if isinstance(result, Exception):
             code = code_for(result)
-            log.error("%s", line_for(result), exc_info=result if code is Exit.UNEXPECTED else None)
+            is_bug = code is Exit.UNEXPECTED and not isinstance(result, OSError)
+            log.error("%s", line_for(result), exc_info=result if is_bug else None)
             if received is None:  # the worker may be stuck in a read
                 leave(code)
             return code

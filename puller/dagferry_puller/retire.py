@@ -87,13 +87,15 @@ def retire(root: Root, version: str) -> bool:
             return False
         aside = fsio.random_name(fsio.RETIRED)
         os.rename(version, aside, src_dir_fd=root.versions, dst_dir_fd=root.versions)
-        os.unlink(version, dir_fd=root.leases)
-    root.fsync(root.versions)
-    fsio.discard(aside, root.versions)
+        try:
+            os.unlink(version, dir_fd=root.leases)
+            root.fsync(root.versions)
+        finally:
+            fsio.discard(aside, root.versions)
     return True
 
 
 def drop_orphan_leases(root: Root, versions: Iterable[str]) -> None:
     """Remove leases of versions that are gone: a crash came between the two."""
     for name in set(os.listdir(root.leases)) - set(versions):
-        os.unlink(name, dir_fd=root.leases)
+        fsio.discard(name, root.leases)

@@ -127,7 +127,8 @@ class Volume:
             self.update(seen={**self.state.seen, self._channel: seen})
 
     def went_live(self, version: str) -> None:
-        """Record a swap: what was live before is the previous version; ``retire`` starts its grace time."""
+        """Make a swap durable and record it: what was live before is previous; ``retire`` starts its grace time."""
+        self.link.make_durable()
         old = self.state.live
         left = {v: t for v, t in self.state.left.items() if v != version}
         previous = old.previous if old else None
@@ -158,7 +159,8 @@ class Volume:
             policy=self._policy,
             now=now,
         )
-        old = [version for version, why in plan.items() if why is retire.Why.OLD]
+        linked = self.link.read()
+        old = [version for version, why in plan.items() if why is retire.Why.OLD and version != linked]
         gone = {version for version in old if retire.retire(self.root, version)}
         kept = set(versions) - gone
         self.update(left={v: t for v, t in self.state.left.items() if v in kept})
