@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from dagferry_puller.status import Outcome
-from dagferry_shared import times
 from dagferry_shared.errors import Reason
 from dagferry_shared.pointer import Action
 from support.attacker import Target
 from support.bundles import ago
+from support.clocks import DAY, shift
 from support.refusals import refused
-
-DAY = 86400.0
-
 
 # Freeze
 
@@ -74,12 +69,6 @@ def test_grace_for_expired_pointers_is_no_way_around_what_was_seen(cold: Target)
 
 
 # Clocks
-
-
-def shift(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Let the pod's clock be wrong, or time go by."""
-    real = times.now
-    monkeypatch.setattr(times, "now", lambda: real() + timedelta(seconds=seconds))
 
 
 def test_future_dated_pointer_is_refused(target: Target) -> None:
