@@ -23,6 +23,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
+    SSLError,
 )
 from urllib3.exceptions import HTTPError
 
@@ -284,4 +285,6 @@ def _answered(error: ClientError, what: str, *, conditional: bool) -> StoreError
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]
+    line = str(error).partition("\n")[0][:300]
+    unknown = "local issuer" in line or "self-signed" in line or "self signed" in line
+    return f"{line}: set AWS_CA_BUNDLE" if isinstance(error, SSLError) and unknown else line

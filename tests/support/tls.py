@@ -26,13 +26,14 @@ class Authority:
     Args:
         folder: where certificates and keys are written.
         name: of the CA.
+        is_ca: what its certificate says of itself.
     """
 
-    def __init__(self, folder: Path, name: str = "the CA") -> None:
+    def __init__(self, folder: Path, name: str = "the CA", *, is_ca: bool = True) -> None:
         self._folder = folder
         self._name = name
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self.path = self._signed(name, self._key, LOCAL, (-DAY, DAY), ca=True)
+        self.path = self._signed(name, self._key, LOCAL, (-DAY, DAY), ca=is_ca)
 
     def server(
         self,
@@ -85,3 +86,8 @@ def context(certificate: Path) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(certificate, certificate.with_suffix(".key"))
     return made
+
+
+def self_signed(folder: Path, name: str = "alone") -> Path:
+    """Write a server certificate that nobody but itself signed."""
+    return Authority(folder, name, is_ca=False).path
