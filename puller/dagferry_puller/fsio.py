@@ -49,14 +49,16 @@ def directory(name: str, parent: int) -> int:
     return os.open(name, DIRECTORY, dir_fd=parent)
 
 
-def make_directory(name: str, parent: int) -> int:
-    """Open a directory below another one, made 0755 if it was not there, whatever the umask; not durable yet."""
+def make_directory(name: str, parent: int, *, durable: bool) -> int:
+    """Open a directory below another one, made 0755 if it was not there, whatever the umask."""
     try:
         os.mkdir(name, 0o755, dir_fd=parent)
     except FileExistsError:
         return directory(name, parent)
     fd = directory(name, parent)
     os.fchmod(fd, 0o755 | (os.fstat(fd).st_mode & stat.S_ISGID))
+    if durable:
+        os.fsync(parent)
     return fd
 
 

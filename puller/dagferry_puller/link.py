@@ -38,7 +38,7 @@ class Link:
         fd = os.dup(self._root.fd)
         try:
             for name in self._parents:
-                child = fsio.make_directory(name, fd)
+                child = fsio.make_directory(name, fd, durable=self._root.durable)
                 if durable:
                     self._root.fsync(fd)
                 os.close(fd)

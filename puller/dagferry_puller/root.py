@@ -58,13 +58,13 @@ class Root:
 
     def _directory(self, name: str, parent: int) -> int:
         try:
-            return self._keep(fsio.make_directory(name, parent))
+            return self._keep(fsio.make_directory(name, parent, durable=self.durable))
         except OSError as error:
             if not self._clear or error.errno not in {errno.ENOTDIR, errno.ELOOP}:
                 raise
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=parent)  # never a directory
-        return self._keep(fsio.make_directory(name, parent))
+        return self._keep(fsio.make_directory(name, parent, durable=self.durable))
 
     def _keep(self, fd: int) -> int:
         self._open.append(fd)
