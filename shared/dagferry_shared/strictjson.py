@@ -32,8 +32,8 @@ def _refuse(detail: str, reason: Reason = Reason.MALFORMED) -> NoReturn:
 
 def _check_depth(text: str, what: str) -> None:
     depth = 0
-    for bracket in _BRACKET.findall(_STRING.sub("", text)):
-        depth += 1 if bracket in "[{" else -1
+    for bracket in _BRACKET.finditer(_STRING.sub("", text)):
+        depth += 1 if bracket[0] in "[{" else -1
         if depth > MAX_DEPTH:
             _refuse(f"{what} is nested more than {MAX_DEPTH} deep")
 
