@@ -82,7 +82,6 @@ class Activator:
         with self._recorder.step(Step.SWAP):
             volume.envelopes.keep_release(signed.raw)
             retire.make_lease(volume.root, version)
-            volume.link.make_durable()  # and with it all that is beside it: versions/ of a first sync
             volume.link.swap(version)
         return version
 
@@ -145,16 +144,13 @@ class Activator:
         leaving = volume.link.read() or (volume.state.live.version if volume.state.live else None)
         if settings.touch == "all" or leaving == name:
             leaving = None
-        last = max([volume.state.stamp, *(self._mtime(v) for v in volume.versions())])
+        last = max([volume.state.stamp, *(volume.stamp(v) for v in volume.versions())])
         stamp = stamps.next_stamp(time.time(), last)
         volume.update(stamp=stamp)
         with self._recorder.step(Step.STAMP), volume.opened(leaving) as left:
             kept = stamps.times_of(left, leaves, stamp)
             with fsio.closing(fsio.directory(name, volume.root.versions)) as fd:
                 stamps.apply(fd, kept, stamp, durable=volume.root.durable)
-
-    def _mtime(self, version: str) -> int:
-        return int(os.stat(version, dir_fd=self._volume.root.versions, follow_symlinks=False).st_mtime)
 
     def _install(self, staging: str, version: str) -> None:
         """Give a finished tree its name; a damaged one of that name is exchanged for it in one step, then removed."""

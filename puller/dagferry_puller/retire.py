@@ -46,7 +46,8 @@ def plan(
     """Decide about each version; leases are looked at when the plan is carried out.
 
     Args:
-        left: versions on the volume, with when each stopped being live (seconds since 1970).
+        left: versions on the volume, with when each stopped being live (seconds since 1970); those that did so in the
+            same second in their order, the last one first.
         live: the version that the link names.
         previous: the one before: readers may still resolve it.
         policy: what to keep.
@@ -54,7 +55,7 @@ def plan(
     """
     pinned = {version: why for version, why in ((previous, Why.PREVIOUS), (live, Why.LIVE)) if version in left}
     result = {version: why for version, why in pinned.items() if version}
-    rest = sorted(left.keys() - result.keys(), key=lambda version: (-left[version], version))
+    rest = sorted((version for version in left if version not in result), key=lambda version: -left[version])
     for version in rest:
         if len(result) < policy.keep:
             result[version] = Why.AMONG_NEWEST

@@ -83,6 +83,10 @@ class Volume:
             return b"" if fd is None else disktree.fingerprint(fd)
         return None
 
+    def stamp(self, version: str) -> int:
+        """Return the whole second that a version got when it last went live: each swap gives a higher one."""
+        return int(os.stat(version, dir_fd=self.root.versions, follow_symlinks=False).st_mtime)
+
     # Memory
 
     @property
@@ -139,17 +143,20 @@ class Volume:
     # Cleaning
 
     def clean(self) -> None:
-        """Remove what a crash left behind: by the names that only we make, and nothing else."""
+        """Make durable what a crash kept from being so, and remove what it left: by the names that only we make."""
         for fd in (self.root.meta, self.root.versions, self.root.envelopes):
             for name in os.listdir(fd):
                 if fsio.is_leftover(name):
                     fsio.discard(name, fd)
         self.link.remove_leftovers()
         retire.drop_orphan_leases(self.root, self.versions())
+        for fd in (self.root.versions, self.root.envelopes, self.root.meta, self.root.fd):
+            self.root.fsync(fd)
+        self.link.make_durable()
 
     def retire(self) -> int:
         """Remove versions that nobody needs; returns how many are left."""
-        now, versions = int(time.time()), self.versions()
+        now, versions = int(time.time()), sorted(self.versions(), key=self.stamp, reverse=True)
         live = self.state.live
         self.update(left={v: self.state.left.get(v, now) for v in versions if not live or v != live.version})
         plan = retire.plan(

@@ -31,6 +31,13 @@ def test_newest_fill_up_to_the_number_kept() -> None:
     assert result["x"] is Why.OLD
 
 
+def test_of_two_that_were_left_in_one_second_the_later_one_stays() -> None:
+    for first, second in (("x", "y"), ("y", "x")):
+        left = {"live": NOW, "prev": NOW, first: NOW, second: NOW}
+        result = plan(left, live="live", previous="prev", policy=Policy(keep=3, seconds=0), now=NOW)
+        assert (result[first], result[second]) == (Why.AMONG_NEWEST, Why.OLD)
+
+
 def test_grace_time_is_exact() -> None:
     left = {"live": NOW, "a": NOW - HOUR, "b": NOW - HOUR + 1}
     result = plan(left, live="live", previous=None, policy=Policy(keep=1, seconds=HOUR), now=NOW)
