@@ -77,9 +77,9 @@ def repair(chain: Chain, writer: Writer, *, reason: str, new_epoch: bool = False
     _check_epoch(chain, base, new_epoch=new_epoch)
     epoch = chain.rules.trust.epoch
     behind = bool(positions) and positions[-1] > base.content.position
-    if head.signed is not None and head.signed == base and not behind and not new_epoch:
-        if not dry_run:
-            _restore_copy(chain, base)
+    if base is head.signed and not dry_run:
+        _restore_copy(chain, base)  # also before it is left: with the pointer replaced its bytes would be gone
+    if base is head.signed and not behind and not new_epoch:
         return Outcome(Action.REPAIR, changed=False, pointer=base, note="the pointer is whole", dry_run=dry_run)
     sequence = max([at for in_epoch, at in positions if in_epoch == epoch] + [_sequence_in(base, epoch)]) + 1
     old = base.content
