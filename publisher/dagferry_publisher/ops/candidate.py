@@ -156,3 +156,10 @@ def upload_again_if_gone(chain: Chain, candidate: Candidate) -> None:
     """After the commit point: write again what a racing retention run took away."""
     for content in candidate.contents:
         put_again_if_gone(chain.store, content)
+
+
+def restore_live_archive(chain: Chain, live: Pointer, candidate: Candidate) -> None:
+    """Write the live release's archive again if it is gone and the candidate's is the same, to the byte."""
+    archive = chain.release_of(live).content.archive
+    if candidate.archive and candidate.archive.sha256 == archive.sha256:
+        put_again_if_gone(chain.store, candidate.archive)

@@ -88,8 +88,11 @@ def publish(
         if head and request.force:
             candidate = candidates.reuse(chain, head, candidate)
         decide = _decision(chain, request, candidate)
-        if dry_run or candidates.is_live(chain, head, candidate.release):
-            outcome = apply(chain, writer, Action.PUBLISH, decide, dry_run=dry_run)
+        if dry_run:
+            outcome = apply(chain, writer, Action.PUBLISH, decide, dry_run=True)
+        elif head and candidates.is_live(chain, head, candidate.release):
+            candidates.restore_live_archive(chain, head.content, candidate)
+            outcome = apply(chain, writer, Action.PUBLISH, decide, dry_run=False)
         else:
             progress(f"uploading {candidate.release.archive.files} files, {candidate.release.archive.size} bytes")
             candidates.upload(chain, candidate)
