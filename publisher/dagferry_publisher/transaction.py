@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 200  # lost races before giving up; each costs three small requests
 _MAX_PAUSE = 0.5  # seconds between two of them
 _REREADS = 6  # after a lost answer
+_COPY_ATTEMPTS = 3  # to write a history copy; it is create-only and always the same, so it may be repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +55,43 @@ def ensure_history(chain: Chain, signed: Signed[Pointer]) -> None:
 
     Raises:
         Conflict: the copy of that position is of another pointer.
+        StoreUnreachable: it could not be written, nor seen to be there, in several attempts.
     """
-    key = chain.layout.history_entry(chain.channel, *signed.content.position)
+    for attempt in range(_COPY_ATTEMPTS):
+        try:
+            _write_copy(chain, signed)
+            return
+        except StoreUnreachable:
+            if attempt == _COPY_ATTEMPTS - 1:
+                raise
+            _pause(attempt)
+
+
+def _write_copy(chain: Chain, signed: Signed[Pointer]) -> None:
+    position = signed.content.position
+    key = chain.layout.history_entry(chain.channel, *position)
     try:
         chain.store.create(key, signed.raw)
     except StoreConflict as error:
-        if not is_copy(chain, signed.content.position, {signed.payload_digest}):
-            raise Conflict(
-                f"{key} is not the copy of the live pointer: run dagctl verify, then dagctl repair"
-            ) from error
+        if is_copy(chain, position, {signed.payload_digest}):
+            return
+        if chain.history_copy(position) is None:  # S3 answers 409 while another writer is at it
+            raise StoreUnreachable(f"the store refused to write {key}, and has none") from error
+        raise Conflict(f"{key} is not the copy of the live pointer: run dagctl verify, then dagctl repair") from error
 
 
 def is_copy(chain: Chain, position: Position, digests: set[str]) -> bool:
     """Tell whether the history copy of a position is of one of these payloads."""
     copy = chain.history_copy(position)
+    return copy is not None and _payload_digest(copy) in digests
+
+
+def _payload_digest(copy: bytes) -> str | None:
+    """Return what identifies a history copy; None if it is no envelope at all."""
     try:
-        return copy is not None and envelope.parse(copy, "history copy").payload_digest in digests
+        return envelope.parse(copy, "history copy").payload_digest
     except Refused:
-        return False
+        return None
 
 
 def next_position(chain: Chain, head: Signed[Pointer] | None) -> Position:
@@ -104,6 +124,10 @@ def build(chain: Chain, head: Signed[Pointer] | None, position: Position, move: 
     raw = envelope.sign(pointer.PAYLOAD_TYPE, content.payload(), writer.signers).encode()
     chain.rules.new_pointer(raw, now=now)
     return raw
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(_MAX_PAUSE, 0.01 * 2**attempt)))  # noqa: S311 - jitter, not a secret
 
 
 class Transaction:
@@ -142,7 +166,7 @@ class Transaction:
                 continue
             if written := self.write(head, etag, position, move):
                 return written, True
-            time.sleep(random.uniform(0, min(_MAX_PAUSE, 0.01 * 2**attempt)))  # noqa: S311 - jitter, not a secret
+            _pause(attempt)
         raise Conflict(f"lost the race for channel {self.chain.channel} {MAX_ATTEMPTS} times: try again")
 
     def _pointer_is_behind(self, head: Signed[Pointer] | None, position: Position) -> bool:
@@ -184,7 +208,7 @@ class Transaction:
         except StoreConflict:
             return self._reread()
         except StoreUnreachable as lost:
-            return self._find_ours_after(lost)
+            return self._find_ours_after(lost, move.action)
         return self._committed(signed)
 
     def _committed(self, signed: Signed[Pointer]) -> Signed[Pointer]:
@@ -205,18 +229,24 @@ class Transaction:
         """Look whether a write of ours is live, or was live before ``head`` and is in the history by now."""
         if head and head.payload_digest in self._ours:
             return self._committed(head)
-        for position in self._tried:
-            if is_copy(self.chain, position, self._ours) and (copy := self.chain.history_copy(position)):
+        for position in sorted(self._tried):
+            copy = self.chain.history_copy(position)
+            if copy is None:
+                continue
+            if _payload_digest(copy) in self._ours:
                 return self.chain.rules.old_pointer(copy)
+            self._tried.discard(position)  # somebody else's: a write of ours there finds another ETag for ever
         return None
 
-    def _find_ours_after(self, lost: StoreUnreachable) -> Signed[Pointer] | None:
+    def _find_ours_after(self, lost: StoreUnreachable, action: Action) -> Signed[Pointer] | None:
         for attempt in range(_REREADS):
             try:
                 return self._reread()
             except StoreUnreachable:
                 time.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
+        cure = "look with dagctl history and run the command again: it is safe to repeat"
+        if action is Action.ROLLBACK:
+            cure = "look with dagctl history before you run it again: without --to, a second rollback goes further back"
         raise StoreUnreachable(
-            f"the store went away during the commit, so it is not known whether the channel moved ({lost}); "
-            "look with dagctl history and run the command again: it is safe to repeat"
+            f"the store went away during the commit, so it is not known whether the channel moved ({lost}); {cure}"
         ) from lost
