@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dagferry_shared.store import Store
 
 MAX_SKEW = timedelta(seconds=60)
+_TRIES = 2  # a right write that is refused once may have been sent twice on the way
 
 
 def _refused(write: Callable[[], str]) -> bool:
@@ -38,23 +39,32 @@ def prove_conditional_writes(store: Store, layout: Layout) -> None:
     Raises:
         UnsafeStore: the store ignores conditions, or never accepts a right one.
     """
-    key = layout.scratch(secrets.token_hex(16))
-    etag = store.create(key, b"1")
+    for _ in range(_TRIES):
+        key = layout.scratch(secrets.token_hex(16))
+        try:
+            if _proves(store, key):
+                return
+        finally:
+            with suppress(StoreError):  # the proof counts; what is left expires by the bucket's lifecycle rule
+                store.discard(key)
+    raise UnsafeStore("the store refuses a write whose If-Match is right: it cannot compare and swap")
+
+
+def _proves(store: Store, key: str) -> bool:
+    """Try it on a new key; False if a write was refused that is right, UnsafeStore if one was done that is wrong."""
     try:
-        again = _refused(lambda: store.create(key, b"2"))
-        wrong = _refused(lambda: store.replace(key, b"3", etag="0" * 32))
-        right = again and wrong and not _refused(lambda: store.replace(key, b"4", etag=etag))
-    finally:
-        with suppress(StoreError):  # the proof counts; what is left expires by the bucket's lifecycle rule
-            store.discard(key)
+        etag = store.create(key, b"1")
+    except StoreConflict:
+        return False
+    again = _refused(lambda: store.create(key, b"2"))
+    wrong = _refused(lambda: store.replace(key, b"3", etag="0" * 32))
     if not again or not wrong:
         which = "If-None-Match: *" if not again else "If-Match"
         raise UnsafeStore(
             f"the store ignores {which}, so concurrent writers would lose updates; on Ceph RGW this is a bucket with "
             "versioning or object lock: use an unversioned bucket"
         )
-    if not right:
-        raise UnsafeStore("the store refuses a write whose If-Match is right: it cannot compare and swap")
+    return not _refused(lambda: store.replace(key, b"4", etag=etag))
 
 
 def check_clock(store: Store, now: datetime) -> None:
