@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
+_ABANDONED_SECONDS = 24 * 3600.0  # without a byte: its writer was killed
 
 
 @contextmanager
@@ -76,6 +80,7 @@ def _make_directory(name: str, parent: int) -> None:
 @contextmanager
 def temporary(directory: int, source: BinaryIO) -> Iterator[str]:
     """Write a durable file of a random name that no reader and no listing sees; remove it unless it was renamed."""
+    _remove_abandoned(directory)
     name = f".tmp-{secrets.token_hex(16)}"
     file = os.open(name, _CREATE, 0o666, dir_fd=directory)
     try:
@@ -88,6 +93,14 @@ def temporary(directory: int, source: BinaryIO) -> Iterator[str]:
     finally:
         with suppress(OSError):
             os.unlink(name, dir_fd=directory)
+
+
+def _remove_abandoned(directory: int) -> None:
+    """Remove the temporary files of writers that were killed."""
+    for name in filter(_TEMPORARY.fullmatch, os.listdir(directory)):
+        with suppress(OSError):  # somebody else's to remove, or removed by another writer
+            if time.time() - os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime > _ABANDONED_SECONDS:
+                os.unlink(name, dir_fd=directory)
 
 
 def publish(directory: int, temporary: str, name: str) -> None:
