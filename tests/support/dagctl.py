@@ -79,6 +79,10 @@ class Dagctl:
 
     def __call__(self, *arguments: object, code: int = 0, **environ: str) -> Result:
         """Run a command in this process (a start of Python saved); what a test raises on purpose passes through."""
+        return _expect(self.ended(*arguments, **environ), code, arguments)
+
+    def ended(self, *arguments: object, **environ: str) -> Result:
+        """Run a command in this process, however it ends."""
         from typer.testing import CliRunner
 
         from dagferry_publisher.cli.main import build
@@ -89,7 +93,7 @@ class Dagctl:
             done = CliRunner().invoke(build(words), words, env=hidden | self.environ | environ)
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
-        return _expect(Result(done.exit_code, done.stdout, done.stderr), code, arguments)
+        return Result(done.exit_code, done.stdout, done.stderr)
 
 
 def _expect(result: Result, code: int, arguments: tuple[object, ...]) -> Result:
