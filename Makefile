@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 STORE  ?= dir
 LONG   ?=
+SECONDS ?= 120
+PARSER ?=
 SHELL  := /bin/bash
 
 .PHONY: help install lint format test test-attacks test-faults fuzz demo bench clean
@@ -43,6 +45,11 @@ test-attacks: $(READY) ## Hostile stores, networks, documents and archives; LONG
 
 test-faults: $(READY) ## Kills and errors at each system call, full disks, broken stores; needs root and strace. LONG=1.
 	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/faults $(ARGS)
+
+fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each; PARSER=tar for one. Not part of CI.
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt --group fuzz
+	@$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(PARSER),--parser $(PARSER))
 
 demo: $(READY)  ## The main job on real DAGs; STORE=s3 does it through an S3 API on loopback.
 	@$(BIN)/python tests/demo/main.py --store $(STORE)

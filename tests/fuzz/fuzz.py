@@ -1,94 +1,34 @@
-"""``make fuzz SECONDS=120``: coverage-guided fuzzing (atheris) of every parser of hostile bytes.
+"""``make fuzz SECONDS=120 [PARSER=name]``: coverage-guided fuzzing (atheris) of every parser of hostile bytes.
 
-Each parser runs in a process of its own, for the given time, from seeds that are valid documents. A finding is any
-exception but the refusal type, over 512 MiB of memory, or an input that takes over 10 s. Findings are written to
-``.cache/fuzz/<parser>/`` and end the run with exit 1; each becomes a regression test.
+Each parser runs in a process of its own, for the given time, from the seeds in ``tests/fuzz/seeds``. A finding is any
+exception but a refusal, an accepted input with a second meaning (``targets.py``), more memory than the limit, or an
+input that takes over 10 s. Findings are written to ``.cache/fuzz/<parser>/finding-…`` and end the run with exit 1; each
+becomes a seed, which a test replays, and a regression test of its own. What was learnt stays in ``.cache/fuzz`` too.
 
-    python tests/fuzz/fuzz.py --seconds 120 [--parser NAME]
+    python tests/fuzz/fuzz.py --seconds 120 [--parser NAME] [--jobs N]
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
+import random
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, os.fspath(ROOT / "tests"))
+TESTS = Path(__file__).parents[1]
+ROOT = TESTS.parent
 CACHE = ROOT / ".cache" / "fuzz"
-GOLDEN = ROOT / "tests" / "golden"
-MEMORY_MIB = 512
+SEEDS = TESTS / "fuzz" / "seeds"
+PATHS = [os.fspath(path) for path in (TESTS, ROOT / "shared", ROOT / "publisher", ROOT / "puller")]
+MEMORY_MIB = 192  # atheris and the parsers take about 70
 INPUT_SECONDS = 10
 MAX_INPUT = 64 * 1024  # bytes
-
-NAMES = ("envelope", "release", "pointer", "trust", "state", "archive", "tar", "notification")
-
-
-def parsers() -> dict[str, Callable[[bytes], object]]:
-    """Return what is fuzzed; imported under atheris' instrumentation."""
-    from dagferry_puller import httpwire, state
-    from dagferry_shared import envelope, pointer, release, trust
-    from dagferry_shared.archive.reader import Limits, read_archive, read_tar
-    from dagferry_shared.errors import Refused
-
-    limits = Limits(max_files=10_000, max_bytes=64 * 1024**2)
-
-    def refusing(parse: Callable[[bytes], object]) -> Callable[[bytes], object]:
-        def run(data: bytes) -> None:
-            with contextlib.suppress(Refused):
-                parse(data)
-
-        return run
-
-    def http(data: bytes) -> None:
-        with contextlib.suppress(httpwire.Bad):
-            _ = httpwire.parse_head(data).length
-
-    return {
-        "envelope": refusing(lambda data: envelope.parse(data, "x")),
-        "release": refusing(lambda data: release.parse(envelope.Envelope(release.PAYLOAD_TYPE, data, ()))),
-        "pointer": refusing(lambda data: pointer.parse(envelope.Envelope(pointer.PAYLOAD_TYPE, data, ()))),
-        "trust": refusing(trust.parse),
-        "state": refusing(state.parse),
-        "archive": refusing(lambda data: read_archive(io.BytesIO(data), limits)),
-        "tar": refusing(lambda data: read_tar([data] if data else [], limits)),
-        "notification": http,
-    }
-
-
-def seeds() -> dict[str, list[bytes]]:
-    """Return valid inputs of each parser, from the golden files."""
-    from dagferry_shared import envelope
-
-    release, pointer = (GOLDEN / "release.json").read_bytes(), (GOLDEN / "pointer.json").read_bytes()
-    version = b"a" * 40 + b"-" + b"b" * 64
-    state = (
-        b'{"format":1,"left":{"%s":1700000000},"live":{"previous":null,"since":"2026-01-01T00:00:00.000Z",' % version
-    )
-    state += b'"version":"%s"},"seen":{"b/main":{"epoch":1,"payload":"%s","sequence":7}},"stamp":1}' % (
-        version,
-        b"c" * 64,
-    )
-    notify = b"POST /notify HTTP/1.1\r\nHost: pod\r\nContent-Length: 14\r\nAuthorization: Bearer t"
-    return {
-        "envelope": [release, pointer],
-        "release": [envelope.parse(release, "seed").payload],
-        "pointer": [envelope.parse(pointer, "seed").payload],
-        "trust": [(GOLDEN / "trust.json").read_bytes()],
-        "state": [state],
-        "archive": [(GOLDEN / "archive.tar.zst").read_bytes()],
-        "tar": [(GOLDEN / "archive.tar").read_bytes()],
-        "notification": [notify, b"GET /metrics HTTP/1.1\r\nHost: pod"],
-    }
+NAMES = ("envelope", "release", "pointer", "trust", "state", "archive", "tar", "frame", "notification")
 
 
 def fuzz_one(name: str, arguments: list[str]) -> None:
@@ -96,39 +36,72 @@ def fuzz_one(name: str, arguments: list[str]) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["dagferry_shared", "dagferry_puller"]):
-        parse = parsers()[name]
-    atheris.Setup([sys.argv[0], *arguments], parse)
+        from fuzz import targets
+
+    mutator = targets.MUTATORS.get(name)
+
+    def mutate(data: bytes, most: int, seed: int) -> bytes:
+        assert mutator is not None
+        return mutator(data, most, random.Random(seed), atheris.Mutate)[:most]
+
+    more = {"custom_mutator": mutate} if mutator else {}
+    atheris.Setup([sys.argv[0], *arguments], targets.TARGETS[name], **more)
     atheris.Fuzz()
 
 
-def run(name: str, seconds: int) -> bool:
-    """Fuzz one parser in a process of its own; prints its figures and returns whether nothing was found."""
+@dataclass(frozen=True)
+class Outcome:
+    """What a parser's run came to."""
+
+    name: str
+    executions: int
+    coverage: tuple[int, int]  # libFuzzer's counters at the start and at the end
+    features: tuple[int, int]
+    peak_mib: int
+    finding: str  # empty: none
+
+    def row(self) -> str:
+        """Return a line of the table."""
+        coverage, features = (f"{first} + {last - first}" for first, last in (self.coverage, self.features))
+        verdict = self.finding or "none"
+        return f"{self.name:<13} {self.executions:>10} {coverage:>12} {features:>14} {self.peak_mib:>5} MiB  {verdict}"
+
+
+HEADER = f"{'parser':<13} {'executions':>10} {'coverage':>12} {'features':>14} {'peak RSS':>9}  findings"
+
+
+def outcome_of(name: str, log: str, code: int) -> Outcome:
+    """Read libFuzzer's report."""
+    shown = [(int(cov), int(ft)) for cov, ft in re.findall(r"\bcov: (\d+) ft: (\d+)", log)] or [(0, 0)]
+    stats = {key: int(value) for key, value in re.findall(r"stat::(\w+):\s+(\d+)", log)}
+    peak = stats.get("peak_rss_mb", 0)
+    finding = "" if code == 0 else f"FINDING (exit {code}): {CACHE / name}"
+    if code == 0 and not 0 < peak <= MEMORY_MIB:
+        finding = f"FINDING: {peak} MiB of memory, {MEMORY_MIB} allowed"
+    first, last = shown[0], shown[-1]
+    executions = stats.get("number_of_executed_units", 0)
+    return Outcome(name, executions, (first[0], last[0]), (first[1], last[1]), peak, finding)
+
+
+def run(name: str, seconds: int) -> Outcome:
+    """Fuzz one parser in a process of its own; its log is kept."""
     corpus = CACHE / name / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
-    for number, seed in enumerate(seeds()[name]):
-        (corpus / f"seed-{number}").write_bytes(seed)
     limits = [f"-max_total_time={seconds}", f"-rss_limit_mb={MEMORY_MIB}", f"-timeout={INPUT_SECONDS}"]
     places = [f"-artifact_prefix={CACHE / name}/finding-", f"-max_len={MAX_INPUT}", "-print_final_stats=1"]
     command = [sys.executable, __file__, "--child", name, "--", *limits, *places, os.fspath(corpus)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    done = subprocess.run([*command, os.fspath(SEEDS / name)], capture_output=True, text=True, errors="replace")
     log = done.stderr + done.stdout
     (CACHE / name / "log").write_text(log)
-    figures = {key: found[-1] for key in ("cov", "ft") if (found := re.findall(rf"\b{key}: (\d+)", log))}
-    stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", log))
-    first = (re.findall(r"\bcov: (\d+)", log) or ["?"])[0]
-    runs, peak = stats.get("number_of_executed_units", "?"), stats.get("peak_rss_mb", "?")
-    verdict = "no finding" if done.returncode == 0 else f"FINDING (exit {done.returncode}), see {CACHE / name}"
-    print(
-        f"{name:<13} {runs:>9} executions, coverage {first} -> {figures.get('cov', '?')}, {peak} MiB, {verdict}",
-        flush=True,
-    )
-    return done.returncode == 0
+    return outcome_of(name, log, done.returncode)
 
 
 def main() -> None:
+    sys.path[:1] = PATHS  # this directory is the package "fuzz", not a place for modules
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=120)
-    parser.add_argument("--parser", choices=NAMES)
+    parser.add_argument("--seconds", type=int, default=120, help="for each parser")
+    parser.add_argument("--parser", choices=NAMES, help="this one only")
+    parser.add_argument("--jobs", type=int, default=2, help="parsers at a time")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -136,8 +109,14 @@ def main() -> None:
         fuzz_one(asked.child, asked.arguments)
         return
     names = [asked.parser] if asked.parser else list(NAMES)
-    good = [run(name, asked.seconds) for name in names]
-    sys.exit(0 if all(good) else 1)
+    print(HEADER, flush=True)
+    failed = 0
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for outcome in pool.map(lambda name: run(name, asked.seconds), names):
+            print(outcome.row(), flush=True)
+            failed += bool(outcome.finding)
+    total = f"{asked.seconds} s for each of {len(names)} parsers"
+    sys.exit(f"{total}: {failed} with findings" if failed else print(f"{total}: no findings"))
 
 
 if __name__ == "__main__":
