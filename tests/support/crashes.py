@@ -5,17 +5,17 @@ Processes are forked from one that has everything loaded, as a kill at each of h
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import secrets
 import signal
 import stat
 import sys
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from typing import TYPE_CHECKING, Any
 
 from dagferry_publisher.cli import main, session
@@ -39,6 +39,9 @@ _LOADED = (
 )
 
 
+_ONE_AT_A_TIME = threading.Lock()  # each start asks for the exit codes of all that ended, and each is told only once
+
+
 @dataclass(frozen=True)
 class Kill:
     """Where a process dies.
@@ -57,6 +60,7 @@ class Ended:
     """How a process ended, and which points it passed: what was called for "changes", method and key for "requests"."""
 
     code: int
+    out: str
     err: str
     points: list[str]
 
@@ -140,7 +144,8 @@ def start(dagctl: Dagctl, arguments: Sequence[object], directory: Path, kill: Ki
         forkserver.ensure_running()
     words = [str(word) for word in arguments]
     process = context.Process(target=run, args=(dagctl.environ, words, directory, kill))
-    process.start()
+    with _ONE_AT_A_TIME:
+        process.start()
     return process
 
 
@@ -160,19 +165,16 @@ def _search_path() -> Iterator[None]:
 
 def ended(process: ForkServerProcess, directory: Path) -> Ended:
     """Wait until a process has ended."""
-    process.join()
+    connection.wait([process.sentinel])
+    with _ONE_AT_A_TIME:
+        process.join()
     points = directory / "points"
     passed = points.read_text().splitlines() if points.exists() else []
     assert process.exitcode is not None
-    return Ended(process.exitcode, (directory / "err").read_text(), passed)
+    return Ended(process.exitcode, (directory / "out").read_text(), (directory / "err").read_text(), passed)
 
 
 def dagctl_process(dagctl: Dagctl, *arguments: object, kill: Kill | None = None) -> Ended:
     """Run a command in a process of its own to its end, or to where it is killed."""
     directory = dagctl.cwd / f"process-{secrets.token_hex(8)}"
     return ended(start(dagctl, arguments, directory, kill), directory)
-
-
-def error_code(text: str) -> int:
-    """Return the exit code that an error told with ``--json`` claims."""
-    return int(json.loads(text)["error"]["exit_code"])
