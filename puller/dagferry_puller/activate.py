@@ -72,7 +72,7 @@ class Activator:
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):
             self._stamp(version, found.leaves)
-            volume.root.fsync(volume.root.versions)  # a crash may have come between its rename and this
+            volume.root.fsync(volume.root.versions)  # the one after its rename may have failed
         else:
             with self._unpacked(content) as (staging, leaves):
                 self._stamp(staging, leaves)

@@ -75,5 +75,5 @@ class Envelopes:
     def _save(self, name: str, raw: bytes) -> None:
         if fsio.read_file(name, self._root.envelopes, limit=len(raw)) != raw:
             fsio.save(name, raw, self._root.envelopes, durable=self._root.durable)
-        else:  # a crash may have come between its rename and this
+        else:  # the fsync after its rename may have failed
             self._root.fsync(self._root.envelopes)

@@ -124,7 +124,7 @@ def remove(name: str, parent: int, depth: int = 0) -> None:
     with closing(fd):
         if depth > _MAX_DEPTH:
             raise OSError(f"{name} is nested too deep to be removed")
-        with suppress(PermissionError):  # another owner's: removing may still be allowed
+        with suppress(OSError):  # another owner's: removing may still be allowed
             os.fchmod(fd, 0o700)
         with os.scandir(fd) as entries:
             children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]

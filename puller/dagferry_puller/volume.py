@@ -144,18 +144,22 @@ class Volume:
 
     def clean(self) -> None:
         """Make durable what a crash kept from being so, and remove what it left: by the names that only we make."""
-        for fd in (self.root.meta, self.root.versions, self.root.envelopes):
-            for name in os.listdir(fd):
-                if fsio.is_leftover(name):
-                    fsio.discard(name, fd)
-        self.link.remove_leftovers()
+        self._remove_leftovers()
         retire.drop_orphan_leases(self.root, self.versions())
         for fd in (self.root.versions, self.root.envelopes, self.root.meta, self.root.fd):
             self.root.fsync(fd)
         self.link.make_durable()
 
+    def _remove_leftovers(self) -> None:
+        for fd in (self.root.meta, self.root.versions, self.root.envelopes):
+            for name in os.listdir(fd):
+                if fsio.is_leftover(name):
+                    fsio.discard(name, fd)
+        self.link.remove_leftovers()
+
     def retire(self) -> int:
-        """Remove versions that nobody needs; returns how many are left."""
+        """Remove versions that nobody needs, and what could not be removed before; returns how many are left."""
+        self._remove_leftovers()
         now, versions = int(time.time()), sorted(self.versions(), key=self.stamp, reverse=True)
         live = self.state.live
         self.update(left={v: self.state.left.get(v, now) for v in versions if not live or v != live.version})
