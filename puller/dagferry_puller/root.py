@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
 from typing import Self
 
@@ -43,11 +44,14 @@ class Root:
         """
         self.path = os.path.abspath(path)
         self.durable = durable
+        made = not os.path.lexists(self.path)
         os.makedirs(self.path, exist_ok=True)
         self._clear = clear
         self._open: list[int] = []
         try:
             self.fd = self._keep(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            if made:  # readers are other users, whatever the umask
+                os.fchmod(self.fd, 0o755 | (os.fstat(self.fd).st_mode & stat.S_ISGID))
             self.meta = self._directory(META, self.fd)
             self.versions = self._directory(VERSIONS, self.fd)
             self.envelopes = self._directory(ENVELOPES, self.meta)

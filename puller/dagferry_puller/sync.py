@@ -176,6 +176,7 @@ class Puller:
         keeper = self.keeper
         if keeper.release is None or keeper.revoked is not None or (keeper.intact and not keeper.unkept):
             return None
+        self._show()  # at once: a repair may take long
         try:
             link_was_good = self._volume.link.read() == keeper.version
             self._activate(rules, keeper.release)

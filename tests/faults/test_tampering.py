@@ -5,13 +5,13 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
-import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from support.looks import NO_REPAIRS, Scenes, alarms, assert_live, assert_whole, look, run_quietly, tree_on_disk
+from support.mounts import enter_own_namespace, mount, needs_root, unmount
 from support.tampering import (
     CONTENT,
     DEEP,
@@ -227,20 +227,21 @@ def test_store_through_an_old_mapping_is_repaired_by_the_periodic_check(pod: Pod
     assert_live(pod, made)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="SKIPPED LOUDLY: needs root to mount")
+@needs_root
 def test_directory_mounted_over_the_version_is_told_and_undone_by_an_unmount(scene: Scene) -> None:
+    enter_own_namespace()
+    scene.running.stop()
+    running = run_quietly(scene.pod)
     shutil.copytree(scene.version, scene.outside / "evil", symlinks=True)
     edit_with_size_and_times_kept(scene.outside / "evil", scene.outside)
-    subprocess.run(["mount", "--bind", scene.outside / "evil", scene.version], check=True)
-    try:
-        status = look(scene.running)
-    finally:
-        subprocess.run(["umount", "-l", scene.version], check=True)
+    mount("--bind", scene.outside / "evil", scene.version)
+    status = look(running)
     assert not status["ready"]
     assert status["damaged"]
     assert status["problem"]["outcome"] == "volume-failed"
-    assert alarms(scene.running) == ["ALARM: the live tree was changed from outside"]
-    assert look(scene.running)["ready"]
+    assert alarms(running) == ["ALARM: the live tree was changed from outside"]
+    unmount(scene.version)
+    assert look(running)["ready"]
     assert_whole(scene)
 
 
