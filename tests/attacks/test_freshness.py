@@ -68,6 +68,14 @@ def test_grace_for_expired_pointers_is_no_way_around_what_was_seen(cold: Target)
     cold.refuses(Reason.ROLLBACK)
 
 
+def test_grace_for_expired_pointers_is_for_pods_without_a_version_alone(cold: Target) -> None:
+    cold.start(accept_expired_for="1h")
+    cold.warm()
+    told = cold.publish("two", expires=ago(600))
+    cold.refuses(Reason.EXPIRED, remembered=True)
+    cold.accepts(cold.simulator.again(told, expires=ago(-600)))
+
+
 # Clocks
 
 

@@ -11,6 +11,7 @@ from dagferry_shared.errors import Reason
 from dagferry_shared.trust import Role
 from support.attacker import Target, up_to_release
 from support.bundles import Published, commit_id
+from support.lies import signed_anew, tell
 from support.refusals import refused
 
 if TYPE_CHECKING:
@@ -208,10 +209,45 @@ def test_key_removed_in_mid_sync_counts_from_the_next_sync(target: Target, stage
     assert target.puller.keeper.revoked is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"bundle":"etl"}'])
-def test_trust_file_half_written_stops_what_is_new_and_keeps_what_is_live(target: Target, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"{", b'{"bundle":"etl"}', None])
+def test_broken_trust_file_stops_what_is_new_and_keeps_what_is_live(target: Target, content: bytes | None) -> None:
     two = target.publish("two")
-    target.trust.write_bytes(content)
+    target.trust.unlink() if content is None else target.trust.write_bytes(content)
     target.refuses(Reason.MALFORMED, fetched=[])
     target.write_trust()
     target.accepts(two)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"bundle": "other"}, Reason.WRONG_BUNDLE), ({"channel": "canary"}, Reason.UNTRUSTED_CHANNEL)],
+)
+def test_trust_file_of_another_bundle_or_channel_stops_what_is_new_and_keeps_what_is_live(
+    target: Target, change: dict[str, Any], reason: Reason
+) -> None:
+    two = target.publish("two")
+    target.write_trust(**change)
+    target.refuses(reason, fetched=[])
+    target.write_trust()
+    target.accepts(two)
+
+
+# One release, several envelopes
+
+
+def test_revoked_commit_is_revoked_in_every_envelope(target: Target) -> None:
+    """A digest stands for one envelope; whoever has a pointer key may leave one of several signatures off it."""
+    keys = target.simulator.keys
+    role = Role(1, (keys.release.public.id, keys.other.public.id))
+    target.write_trust(release=role)
+    two = target.publish("two", release_signers=[keys.release, keys.other])
+    target.accepts(two)
+    bare = tell(target.simulator, "release", lambda _: signed_anew(two.release_raw, keys.other), word="two")
+    target.write_trust(release=role, revoked=[two.pointer.release])
+    target.simulator.again(two)
+    target.refuses(Reason.REVOKED)
+    target.accepts(target.simulator.again(bare))  # the same commit by another digest: so revoke commits
+    target.write_trust(release=role, revoked=[two.pointer.commit])
+    target.refuses(Reason.REVOKED)
+    target.simulator.again(two)
+    target.refuses(Reason.REVOKED)

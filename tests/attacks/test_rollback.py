@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagferry_puller.status import Outcome
+from dagferry_shared import envelope
 from dagferry_shared.errors import BlobMissing, Reason
 from dagferry_shared.strictjson import MAX_INTEGER
 from dagferry_shared.trust import Role
 from support.attacker import Target, kill_at, up_to_archive, up_to_release
 from support.bundles import Simulator, small_tree
+from support.refusals import refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,6 +136,23 @@ def test_memory_of_one_channel_survives_another(target: Target, tmp_path: Path) 
     target.simulator.show(one)
     target.start()
     target.refuses(Reason.ROLLBACK)
+
+
+@pytest.mark.parametrize("retired", [False, True], ids=["stolen-key", "retired-key"])
+def test_forged_history_is_refused(target: Target, retired: bool) -> None:
+    """``once --commit`` walks back: each entry must be the one that the next one names, whoever signed another."""
+    simulator, one, keys = target.simulator, target.last, target.simulator.keys
+    made, _ = simulator.make_release(small_tree("evil"), "evil")
+    entry = replace(one.pointer, release=envelope.digest(simulator.sign_release(made)), commit=made.source.commit)
+    target.accepts(target.publish("two"))
+    target.write_trust(pointer=Role(1, (keys.pointer.public.id,), (keys.other.public.id,)))
+    place = simulator.layout.history_entry("main", 1, 1)
+    simulator.put(place, simulator.sign_pointer(entry, keys.other if retired else keys.pointer))
+    for commit in (entry.commit, one.pointer.commit):
+        with target.unchanged(["pointer", "history 1-1"]), refused(Reason.BROKEN_CHAIN):
+            target.puller.at_commit(commit)
+    simulator.put(place, simulator.sign_pointer(one.pointer, keys.other if retired else keys.pointer))
+    assert target.puller.at_commit(one.pointer.commit) is Outcome.SWAPPED
 
 
 # Fast-forward

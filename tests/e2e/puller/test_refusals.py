@@ -1,9 +1,10 @@
-"""What a puller refuses, on a warm pod and on a cold one; the link and the live tree never change."""
+"""What a refusal looks like from outside the process: exit code, status, metrics, logs, readiness.
+
+What is refused, attack by attack, is in tests/attacks.
+"""
 
 from __future__ import annotations
 
-import shutil
-import signal
 from typing import Any
 
 import pytest
@@ -46,35 +47,16 @@ def test_tampered_archive_is_refused_and_a_repaired_store_is_taken(pod: Pod, sim
 
 
 @pytest.mark.parametrize(
-    ("archive", "reason"),
-    [
-        (lambda data: data + b"x", "oversize"),
-        (lambda data: data[:-10], "wrong-digest"),
-        (lambda data: b"", "wrong-digest"),
-    ],
-)
-def test_archive_of_another_length_is_refused(pod: Pod, simulator: Simulator, archive: Any, reason: str) -> None:
-    simulator.publish(small_tree("one"), "a", archive=archive)
-    result = pod.once()
-    assert (result.code, pod.live(), pod.versions()) == (3, None, set())
-    assert reason in result.stderr
-
-
-@pytest.mark.parametrize(
     ("lies", "reason"),
     [
-        ({"tree": "0" * 64}, "wrong-tree"),
-        ({"archive_files": 5}, "bad-archive"),
-        ({"archive_unpacked_size": 1 << 20}, "bad-archive"),
-        ({"archive_unpacked_size": 1024}, "too-large"),
-        ({"archive_files": 10**6}, "too-large"),
-        ({"archive_size": 10**12}, "too-large"),
+        ({"archive": lambda data: data[:-10]}, "wrong-digest"),
+        ({"release_changes": {"tree": "0" * 64}}, "wrong-tree"),
+        ({"release_changes": {"archive_size": 10**12}}, "too-large"),
+        ({"issued": ago(-3600)}, "future-dated"),
     ],
 )
-def test_release_that_signs_what_its_archive_is_not_is_refused(
-    pod: Pod, simulator: Simulator, lies: dict[str, Any], reason: str
-) -> None:
-    simulator.publish(small_tree("one"), "a", release_changes=lies)
+def test_once_ends_with_3_and_says_why(pod: Pod, simulator: Simulator, lies: dict[str, Any], reason: str) -> None:
+    simulator.publish(small_tree("one"), "a", **lies)
     result = pod.once()
     assert (result.code, pod.live(), pod.versions()) == (3, None, set())
     assert reason in result.stderr
@@ -94,12 +76,6 @@ def test_pointer_signed_by_another_key_is_refused(pod: Pod, simulator: Simulator
     assert_kept(pod, warm)
 
 
-def test_release_signed_by_another_key_is_refused(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.publish(small_tree("two"), "b", release_signers=[simulator.keys.pointer])
-    warm[0].wait_problem("unknown-key")
-    assert_kept(pod, warm)
-
-
 def test_garbage_pointer_is_refused_and_told_once(pod: Pod, simulator: Simulator, warm: Warm) -> None:
     simulator.put(simulator.layout.pointer("main"), b"{}")
     warm[0].wait_problem("malformed")
@@ -110,12 +86,6 @@ def test_garbage_pointer_is_refused_and_told_once(pod: Pod, simulator: Simulator
     simulator.publish(small_tree("two"), "b")
     warm[0].wait("well", lambda s: s["problem"] is None and s["live"]["commit"] == commit_id("b"))
     assert any("well again" in record["message"] for record in warm[0].logs("info"))
-
-
-def test_pointer_larger_than_its_limit_is_refused(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.put(simulator.layout.pointer("main"), b" " * (64 * 1024 + 1))
-    warm[0].wait_problem("oversize")
-    assert_kept(pod, warm)
 
 
 def test_replayed_pointer_is_refused_while_running_and_after_a_restart(pod: Pod, simulator: Simulator) -> None:
@@ -133,20 +103,6 @@ def test_replayed_pointer_is_refused_while_running_and_after_a_restart(pod: Pod,
     assert pod.live() == second.version
 
 
-def test_another_channel_and_back_forgets_nothing(pod: Pod, simulator: Simulator, tmp_path: Any) -> None:
-    first = simulator.publish(small_tree("one"), "a")
-    simulator.publish(small_tree("two"), "b")
-    assert pod.once().code == 0
-    other = Simulator(simulator.directory, channel="canary")
-    other.keys = simulator.keys
-    other.publish(small_tree("canary"), "c")
-    assert pod.once(channel="canary", trust=str(other.write_trust(tmp_path / "other.json"))).code == 0
-    simulator.show(first)
-    result = pod.once()
-    assert result.code == 3
-    assert "rollback" in result.stderr
-
-
 def test_two_pointers_of_one_sequence_are_an_alarm(pod: Pod, simulator: Simulator, warm: Warm) -> None:
     running, first = warm
     other = simulator.make_pointer(first.release, first.pointer.release, sequence=1, previous=None, reason="forked")
@@ -154,18 +110,6 @@ def test_two_pointers_of_one_sequence_are_an_alarm(pod: Pod, simulator: Simulato
     running.wait_problem("equivocation")
     assert_kept(pod, warm)
     assert running.metrics()["dagferry_puller_equivocations_total"] >= 1
-
-
-def test_future_dated_pointer_is_refused(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.publish(small_tree("two"), "b", issued=ago(-3600))
-    warm[0].wait_problem("future-dated")
-    assert_kept(pod, warm)
-
-
-def test_new_pointer_that_expired_is_not_activated(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.publish(small_tree("two"), "b", expires=ago(60))
-    warm[0].wait_problem("expired")
-    assert_kept(pod, warm)
 
 
 def test_expiry_of_the_live_pointer_keeps_it_and_shows(pod: Pod, simulator: Simulator, warm: Warm) -> None:
@@ -184,33 +128,6 @@ def test_cold_pod_refuses_an_expired_pointer_unless_told_to_accept_it(pod: Pod, 
     assert pod.once(accept_expired_for="5m").code == 3
     assert pod.once(accept_expired_for="1h").code == 0
     assert pod.live() == first.version
-
-
-def test_accepted_expiry_is_for_cold_pods_alone(pod: Pod, simulator: Simulator) -> None:
-    first = simulator.publish(small_tree("one"), "a")
-    assert pod.once().code == 0
-    simulator.publish(small_tree("two"), "b", expires=ago(600))
-    assert pod.once(accept_expired_for="1h").code == 3
-    assert pod.live() == first.version
-
-
-def test_max_ttl_ends_a_pointer_without_a_shorter_expiry(pod: Pod, simulator: Simulator) -> None:
-    simulator.write_trust(pod.trust, max_ttl=60)
-    simulator.publish(small_tree("one"), "a", issued=ago(120), expires=ago(-3600))
-    assert "expired" in pod.once().stderr
-    simulator.publish(small_tree("one"), "b")
-    assert "no-expiry" in pod.once().stderr
-
-
-def test_raised_floor_keeps_a_warm_pod_and_stops_a_cold_one(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.write_trust(pod.trust, floor=2)
-    warm[0].wait_problem("below-floor")
-    status = assert_kept(pod, warm)
-    assert status["refusals"]["below-floor"] >= 1
-    warm[0].stop()
-    shutil.rmtree(pod.root)
-    assert pod.once().code == 3
-    assert pod.live() is None
 
 
 def test_revoked_release_that_is_live_is_kept_with_an_alarm(pod: Pod, simulator: Simulator, warm: Warm) -> None:
@@ -246,16 +163,6 @@ def test_pod_does_not_start_with_a_revoked_release(pod: Pod, simulator: Simulato
     assert pod.live() == first.version
 
 
-def test_removed_release_key_counts_as_revoked(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    old = simulator.keys.release
-    simulator.keys.release = type(old).generate()
-    simulator.write_trust(pod.trust)
-    warm[0].wait("alarm", lambda s: s["revoked"] is not None)
-    assert_kept(pod, warm)
-    second = simulator.publish(small_tree("two"), "b")
-    warm[0].wait_live(second.version)
-
-
 def test_new_epoch_needs_a_pointer_of_it(pod: Pod, simulator: Simulator, warm: Warm) -> None:
     simulator.epoch = 2
     simulator.write_trust(pod.trust)
@@ -279,39 +186,6 @@ def test_trust_file_broken_while_running_keeps_the_old_version(
     warm[0].wait("cured", lambda s: s["live"]["commit"] == commit_id("b"))
 
 
-def test_trust_file_of_another_bundle_while_running_is_refused(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.write_trust(pod.trust, bundle="other")
-    warm[0].wait_problem("wrong-bundle")
-    assert_kept(pod, warm)
-
-
-def test_channel_gone_from_the_trust_file_is_refused(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.write_trust(pod.trust, channel="another")
-    warm[0].wait_problem("untrusted-channel")
-    assert_kept(pod, warm)
-
-
-def test_touched_trust_file_with_the_same_content_changes_nothing(pod: Pod, simulator: Simulator, warm: Warm) -> None:
-    simulator.write_trust(pod.trust)
-    warm[0].wait_syncs(2, "unchanged")
-    assert_kept(pod, warm)
-
-
-def test_withheld_archive_keeps_the_old_version_and_the_new_pointer_is_remembered(
-    pod: Pod, simulator: Simulator, warm: Warm
-) -> None:
-    running, _ = warm
-    second = simulator.publish(small_tree("two"), "b")
-    assert running.wait_live(second.version)
-    simulator.publish(small_tree("three"), "c", archive=lambda _: None)
-    running.wait_problem("not-found")
-    assert running.status()["seen"]["sequence"] == 3
-    simulator.show(second)
-    running.signal(signal.SIGHUP)
-    running.wait_problem("rollback")
-    assert pod.live() == second.version
-
-
 def test_missing_pointer_is_not_found_and_keeps_the_old_version(pod: Pod, simulator: Simulator, warm: Warm) -> None:
     simulator.path(simulator.layout.pointer("main")).unlink()
     warm[0].wait_problem("not-found")
@@ -325,12 +199,3 @@ def test_broken_trust_file_does_not_stop_repairs_of_what_is_live(pod: Pod, simul
     (pod.root / "current").unlink()
     running.wait("repaired", lambda s: s["repairs"]["link"] == 1)
     assert pod.live() == first.version
-
-
-def test_revocation_while_the_link_is_gone_does_not_bring_it_back(pod: Pod, simulator: Simulator) -> None:
-    first = simulator.publish(small_tree("one"), "a")
-    assert pod.once().code == 0
-    (pod.root / "current").unlink()
-    simulator.write_trust(pod.trust, revoked=[first.pointer.release])
-    assert pod.once().code == 3
-    assert pod.live() is None

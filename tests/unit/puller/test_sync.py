@@ -65,6 +65,15 @@ def test_changed_trust_file_drops_the_etag(bench: Target) -> None:
     assert bench.reader.take() == [f"get {POINTER}"]
 
 
+def test_touched_trust_file_of_the_same_content_changes_nothing(bench: Target) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    bench.simulator.write_trust(bench.trust)
+    bench.reader.take()
+    assert bench.puller.sync() is Outcome.UNCHANGED
+    assert bench.reader.take() == [f"get-if-changed {POINTER}"]
+
+
 def test_refused_pointer_is_fetched_whole_again(bench: Target) -> None:
     bench.simulator.publish(small_tree("one"), "a")
     bench.puller.sync()
