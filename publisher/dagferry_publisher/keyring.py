@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +93,7 @@ def check_role(role: Role, found: Sequence[Signer], option: str, channel: str) -
 
 
 def write_pair(out: Path, signer: FileSigner, passphrase: bytes | None) -> tuple[Path, Path]:
-    """Write ``out.key`` (0600, durably) and ``out.pub``; UsageError if either is there already."""
+    """Write ``out.key`` (0600) and ``out.pub``, durably and never in part; UsageError if either is there already."""
     private, public = Path(f"{out}.key"), Path(f"{out}.pub")
     written: list[Path] = []
     try:
@@ -99,17 +101,37 @@ def write_pair(out: Path, signer: FileSigner, passphrase: bytes | None) -> tuple
             (private, signer.to_pem(passphrase), 0o600),
             (public, signer.public.pem.encode(), 0o644),
         ):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+            _write_new(path, content, mode)
             written.append(path)
-            with open(fd, "wb") as file:
-                os.fchmod(fd, mode)
-                file.write(content)
-                file.flush()
-                os.fsync(fd)
+        _sync_directory(path.parent)
     except OSError as error:
-        for path in written:  # no half pair
-            path.unlink(missing_ok=True)
+        for done in written:  # no half pair
+            done.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
-            raise UsageError(f"{error.filename} is there already: a key is never overwritten") from error
-        raise UsageError(f"{error.filename or out} cannot be written: {error.strerror}") from error
+            raise UsageError(f"{path} is there already: a key is never overwritten") from error
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
     return private, public
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file under another name and link it, which fails if there is one of that name."""
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        with open(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        os.link(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
