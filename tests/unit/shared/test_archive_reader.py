@@ -1,8 +1,6 @@
-"""Every row of the refusal table, in archives built by hand around one broken thing."""
+"""How the reader reads. What it must refuse, row by row of the table, is in ``tests/attacks/archive``."""
 
 import hashlib
-import io
-import tarfile
 
 import pytest
 
@@ -11,7 +9,7 @@ from dagferry_shared.archive.reader import Limits, read_tar
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.gittree import Mode, blob_id, tree_id
 from support.refusals import refused, short
-from support.tars import END, MTIME, entry, link, pad, patch, pieces, read, read_zst, tar, tree, zst
+from support.tars import END, MTIME, entry, link, pieces, read, read_zst, tar, tree, zst
 
 TREE = {"a.py": b"x = 1\n", "b/run.sh": b"#!/bin/sh\n", "b/zz/empty": b"", "link": "b/run.sh", "ü.py": b"y = 2\n"}
 TAR = tree(TREE, executable=frozenset({"b/run.sh"}))
@@ -79,49 +77,8 @@ def test_no_link_is_made_before_all_of_them_are_checked():
     assert sink.calls == [("a", b"", False)]
 
 
-@pytest.mark.parametrize(
-    "path", ["/a", "../a", "a/../b", "a//b", "./a", "a/", "a\\b", "a\nb", "a\u202eb", ".git/config", "a/.GIT/x"]
-)
-def test_path_that_is_not_safe_is_refused(path):
-    refuse(tar(entry(path, b"x")))
-
-
-@pytest.mark.parametrize("raw", [b"\xff", b"a\xc3", b"d/" * 60 + b"\xff"])
-def test_path_that_is_not_utf_8_is_refused(raw):
-    refuse(tar(header.encode(header.Header(raw, False, 0, MTIME))), "is not UTF-8")
-
-
-def test_empty_path_is_refused():
-    refuse(tar(header.encode(header.Header(b"", False, 0, MTIME))))
-
-
-@pytest.mark.parametrize("path", ["a" * 256, "/".join("a" * 65), "/".join(["a" * 255] * 4) + "/bb"], ids=short)
-def test_path_too_long_or_deep_is_refused(path):
-    refuse(tar(entry(path)))
-
-
 def test_nul_in_a_pax_path_is_refused():
     refuse(tar(header.encode(header.Header(b"a\0" + b"b" * 100, False, 0, MTIME))), "control")
-
-
-@pytest.mark.parametrize("kind", list(b"1345678DKLMNSVXAZg\0"))
-def test_entry_of_another_type_is_refused(kind):
-    refuse(tar(patch(entry("a"), 156, bytes([kind]))), "only files and symlinks")
-
-
-@pytest.mark.parametrize("fmt", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-@pytest.mark.parametrize("kind", ["dir", "hard", "fifo", "long", "owner", "mode", "plain"])
-def test_archive_that_python_writes_is_refused(fmt, kind):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=fmt) as archive:
-        info = tarfile.TarInfo("a/" * 60 + "x" if kind == "long" and fmt != tarfile.USTAR_FORMAT else "a")
-        info.mtime = MTIME
-        if kind in {"dir", "hard", "fifo"}:
-            info.type = {"dir": tarfile.DIRTYPE, "hard": tarfile.LNKTYPE, "fifo": tarfile.FIFOTYPE}[kind]
-        info.uid = 1000 if kind == "owner" else 0
-        info.mode = 0o600 if kind == "mode" else 0o644
-        archive.addfile(info)
-    refuse(out.getvalue())  # "plain", too: Python pads to 10240 bytes
 
 
 @pytest.mark.parametrize(
@@ -158,10 +115,6 @@ def test_file_or_link_as_a_parent_of_another_is_refused(parent, path):
     refuse(tar(parent, entry("a-before", b""), entry(path)), "is not a directory")
 
 
-def test_link_as_a_parent_that_leads_out_is_refused():
-    refuse(tar(link("a", "../../etc"), entry("a/cron.d")), "is not a directory")
-
-
 def test_other_mtime_within_an_archive_is_refused():
     refuse(tar(entry("a"), entry("b", mtime=MTIME + 1)), "another mtime")
     refuse(tar(entry("a", mtime=0), entry("b", mtime=1)), "another mtime")
@@ -170,11 +123,6 @@ def test_other_mtime_within_an_archive_is_refused():
 def test_mtime_at_its_borders_is_read():
     for mtime in (0, header.MAX_SIZE):
         assert read(tar(entry("a", mtime=mtime))).mtime == mtime
-
-
-@pytest.mark.parametrize("mode", [b"0000600", b"0004755", b"0000777", b"0000000"])
-def test_other_mode_is_refused(mode):
-    refuse(tar(patch(entry("a"), 100, mode)), "not canonical")
 
 
 def test_empty_archive_is_refused():
@@ -196,30 +144,6 @@ def test_single_zero_block_is_no_end():
 def test_archive_cut_at_any_byte_is_refused():
     for length in range(0, len(TAR), 13):
         refuse(TAR[:length])
-
-
-def test_zero_block_between_entries_is_refused():
-    refuse(tar(entry("a"), b"\0" * 512, entry("b")))
-
-
-@pytest.mark.parametrize("junk", [b"\1", b"\xff", b"x"])
-@pytest.mark.parametrize("at", [1, 256, 511])
-def test_padding_that_is_not_zero_is_refused(junk, at):
-    raw = bytearray(tar(entry("a", b"x")))
-    raw[512 + at : 512 + at + 1] = junk
-    refuse(bytes(raw), "padding of 'a' is not zero")
-
-
-def test_size_that_lies_is_refused():
-    for size in (0, 4, 600, 10**6, header.MAX_SIZE):
-        raw = patch(entry("a", b"x" * 5)[:512], 124, b"%011o\0" % size) + pad(b"x" * 5) + END
-        refuse(raw)
-
-
-def test_gnu_sparse_by_pax_is_refused():
-    records = header.pax_record(b"GNU.sparse.major", b"1") + header.pax_record(b"GNU.sparse.minor", b"0")
-    front = header._block(header.PAX_NAME, 0o644, len(records), MTIME, header.PAX)
-    refuse(tar(front + pad(records) + entry("a")), "unknown or there twice")
 
 
 def test_archive_that_ends_within_a_pax_header_is_refused():
@@ -260,16 +184,3 @@ class TestLimits:
             assert reader(data, Limits(max_bytes=len(TAR)))
             with refused(Reason.TOO_LARGE, f"than {len(TAR) - 1} bytes" if reader is read else "allowed"):
                 reader(data, Limits(max_bytes=len(TAR) - 1))
-
-    def test_endless_archive_is_stopped_at_the_limit(self):
-        def endless():
-            yield entry("a", b"")[:124] + patch(entry("a"), 124, b"77777777777\0")[124:]
-            while True:
-                yield b"x" * 100_000
-
-        with refused(Reason.TOO_LARGE):
-            read_tar(endless(), Limits(max_bytes=10**6))
-
-    def test_endless_entries_are_stopped_at_the_limit(self):
-        with refused(Reason.TOO_LARGE):
-            read_tar((entry(f"{i:08d}") for i in range(10**9)), Limits(max_files=1000))
