@@ -78,7 +78,7 @@ def test_replay_after_a_restart_is_refused(target: Target, lost: str | None) -> 
 def test_replay_after_a_kill_between_remembering_and_the_swap_is_refused(target: Target, word: str) -> None:
     """The newer pointer was accepted and nothing of it is there yet: the older one is over all the same."""
     one, two = target.last, target.publish("two")
-    kill_at(target, word)
+    assert kill_at(target, word)
     assert target.look().link == f"versions/{one.version}"
     target.puller.start()
     target.simulator.show(one)
@@ -91,7 +91,7 @@ def test_kill_before_the_pointer_was_seen_remembers_nothing(target: Target) -> N
     """The control of the kills: a pointer that never arrived is not held against an older one."""
     one = target.last
     target.publish("two")
-    kill_at(target, "pointer.json")
+    assert kill_at(target, "pointer.json")
     target.simulator.show(one)
     target.keeps(one)
 
