@@ -102,6 +102,24 @@ def test_sync_branch(pod: Pod, simulator: Simulator) -> None:
     assert_live(pod, other)
 
 
+def test_sync_branch_switch(pod: Pod, simulator: Simulator) -> None:
+    """Another channel of the bundle and back: an older pointer of the first one is refused all the same."""
+    old = simulator.publish(small_tree("old"), "a")
+    newest = simulator.publish(small_tree("newest"), "b")
+    assert pod.once().code == 0
+    canary = Simulator(simulator.directory, channel="canary")
+    canary.keys = simulator.keys
+    other = canary.publish(small_tree("canary"), "c")
+    trust = canary.write_trust(pod.directory / "canary.json")
+    assert pod.once(channel="canary", trust=str(trust)).code == 0
+    assert_live(pod, other)
+    simulator.show(old)
+    assert (pod.once().code, pod.live()) == (3, other.version)
+    simulator.show(newest)
+    assert pod.once().code == 0
+    assert_live(pod, newest)
+
+
 def test_sync_tag(own_site: Site, repo: GitRepo, tmp_path: Path) -> None:
     follow_a_tag(own_site, repo, tmp_path)
 
