@@ -125,6 +125,22 @@ def test_pull_of_64_mib_takes_a_constant_and_the_window(site: Site, content: str
     record_property("attacks", 1)
 
 
+def test_entries_take_a_kibibyte_each_at_most(tmp_path: Path, record_property: Record) -> None:
+    """What is remembered of an archive is its names: here 20,000 of 40 bytes."""
+    site = Site(tmp_path, None)
+    baseline, count = site.baseline(), 20_000
+    tree = {f"team_{number // 500:03d}/a_file_with_a_name_{number:08d}.py": b"" for number in range(count)}
+    plain = tar_bytes(tree)
+    made, _ = site.simulator.make_release(tree, "big")
+    told = {"archive_unpacked_size": len(plain), "archive_files": count, "tree": made.tree}
+    version = site.publish(with_window(plain, 20), **told)
+    pull = site.pull()
+    assert (pull.code, site.pod.live()) == (0, version), pull.log
+    assert pull.peak_mib <= baseline + CONSTANT_MIB + count / 1024
+    record_property("peak MiB while pulling 20,000 files", round(pull.peak_mib))
+    record_property("attacks", 1)
+
+
 def bomb(*, claimed: int, unpacked: int, window: int = WINDOW_MIB * MIB) -> bytes:
     """Return a frame of one huge file of zeros: four bytes for every 128 KiB."""
     step = 128 * 1024
