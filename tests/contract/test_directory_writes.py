@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_shared.errors import Refused, StoreDenied, StoreUnreachable
+from dagferry_shared.errors import Refused, StoreConflict, StoreDenied, StoreUnreachable
 from dagferry_shared.store.directory import DirectoryStore
 
 if TYPE_CHECKING:
@@ -187,3 +187,16 @@ def test_processes_lose_no_increment(root: Path) -> None:
     processes = [subprocess.Popen([sys.executable, "-c", code, str(root)]) for _ in range(4)]
     assert [process.wait() for process in processes] == [0] * 4
     assert (root / "counter").read_bytes() == b"80"
+
+
+def test_file_of_a_tebibyte_is_described_and_replaced_without_being_read(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    store.create("a", b"old")
+    os.truncate(tmp_path / "a", 1 << 40)
+    info = store.head("a")
+    assert info is not None
+    assert info.size == 1 << 40
+    with pytest.raises(StoreConflict):
+        store.replace("a", b"new", etag="0" * 64)
+    store.replace("a", b"new", etag=info.etag)
+    assert (tmp_path / "a").read_bytes() == b"new"
