@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 import os
-import ssl
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from dagferry_puller.awsenv import AwsSettingsError
 from dagferry_puller.readers import open_reader
@@ -23,6 +17,7 @@ from dagferry_shared.errors import StoreDenied, StoreUnreachable
 from dagferry_shared.store.directory import DirectoryReader
 from dagferry_shared.store.memory import MemoryStore
 from dagferry_shared.store.url import BadStoreUrl
+from support import tls
 from support.raw_server import RawServer, failure, reply
 
 if TYPE_CHECKING:
@@ -174,80 +169,36 @@ def test_obstore_is_loaded_only_for_s3() -> None:
     assert done.stdout.strip() == "False"
 
 
-class Certificates:
-    """A CA, and a server certificate of it, for localhost."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        ca = self._signed("the CA", ca_key, "the CA", ca_key, ca=True)
-        self.ca = self._written("ca", ca_key, ca)
-        self.server = self._written("server", key, self._signed("server", key, "the CA", ca_key, ca=False))
-
-    @staticmethod
-    def _signed(
-        name: str, key: ec.EllipticCurvePrivateKey, issuer: str, signer: ec.EllipticCurvePrivateKey, *, ca: bool
-    ) -> x509.Certificate:
-        now = dt.datetime.now(dt.UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        return (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - dt.timedelta(days=1))
-            .not_valid_after(now + dt.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .sign(signer, hashes.SHA256())
-        )
-
-    def _written(self, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> Path:
-        path = self.folder / f"{name}.pem"
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        (self.folder / f"{name}.key").write_bytes(private)
-        path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def context(self, certificate: Path) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-        return context
-
-
 @pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return Certificates(tmp_path)
+def ca(tmp_path: Path) -> tls.Authority:
+    return tls.Authority(tmp_path)
 
 
 def reader_on(server: RawServer, home: Path, **environ: str) -> BlobReader:
     return S3Reader("bucket", environ={"AWS_ENDPOINT_URL": server.endpoint, **environ}, home=home, timeouts=SHORT)
 
 
-def test_the_ca_of_aws_ca_bundle_is_trusted(certificates: Certificates, tmp_path: Path) -> None:
-    with RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.server)) as server:
-        blob = reader_on(server, tmp_path, AWS_CA_BUNDLE=str(certificates.ca)).get("key", limit=9)
+def test_the_ca_of_aws_ca_bundle_is_trusted(ca: tls.Authority, tmp_path: Path) -> None:
+    with RawServer(reply("200 OK", b"data"), tls=tls.context(ca.server())) as server:
+        blob = reader_on(server, tmp_path, AWS_CA_BUNDLE=str(ca.path)).get("key", limit=9)
     assert blob is not None
 
 
-def test_an_unknown_ca_is_told_with_the_cure(certificates: Certificates, tmp_path: Path) -> None:
+def test_an_unknown_ca_is_told_with_the_cure(ca: tls.Authority, tmp_path: Path) -> None:
     with (
-        RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.server)) as server,
+        RawServer(reply("200 OK", b"data"), tls=tls.context(ca.server())) as server,
         pytest.raises(StoreUnreachable, match="set AWS_CA_BUNDLE"),
     ):
         reader_on(server, tmp_path).get("key", limit=9)
     assert server.requests == []
 
 
-def test_a_ca_certificate_as_the_servers_own_is_told_with_the_cure(certificates: Certificates, tmp_path: Path) -> None:
+def test_a_ca_certificate_as_the_servers_own_is_told_with_the_cure(ca: tls.Authority, tmp_path: Path) -> None:
     with (
-        RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.ca)) as server,
+        RawServer(reply("200 OK", b"data"), tls=tls.context(ca.path)) as server,
         pytest.raises(StoreUnreachable, match="a certificate of its own"),
     ):
-        reader_on(server, tmp_path, AWS_CA_BUNDLE=str(certificates.ca)).get("key", limit=9)
+        reader_on(server, tmp_path, AWS_CA_BUNDLE=str(ca.path)).get("key", limit=9)
 
 
 def test_a_store_that_closes_without_an_answer_is_told_with_the_cure(tmp_path: Path) -> None:
@@ -258,15 +209,15 @@ def test_a_store_that_closes_without_an_answer_is_told_with_the_cure(tmp_path: P
         reader_on(server, tmp_path).get("key", limit=9)
 
 
-def test_a_replaced_ca_file_is_read_again(certificates: Certificates, tmp_path: Path) -> None:
+def test_a_replaced_ca_file_is_read_again(ca: tls.Authority, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.pem"
     (tmp_path / "other").mkdir()
-    bundle.write_bytes(Certificates(tmp_path / "other").ca.read_bytes())
-    with RawServer(reply("200 OK", b"data"), tls=certificates.context(certificates.server)) as server:
+    bundle.write_bytes(tls.Authority(tmp_path / "other").path.read_bytes())
+    with RawServer(reply("200 OK", b"data"), tls=tls.context(ca.server())) as server:
         reader = reader_on(server, tmp_path, AWS_CA_BUNDLE=str(bundle))
         with pytest.raises(StoreUnreachable):
             reader.get("key", limit=9)
-        os.replace(certificates.ca, bundle)
+        os.replace(ca.path, bundle)
         assert reader.get("key", limit=9) is not None
 
 
