@@ -94,7 +94,9 @@ def silent_store(site: S3Site, pods: list[Pod], version: str) -> None:
         if stall.times == 1:  # the same sync asks for the rest
             assert one.wait_live(second.version)["failures"] == 0
             continue
-        status = one.wait_problem("store-unreachable")
+        wait_for(lambda o=one: o.status()["problem"], f"{stall} is given up", seconds=120)  # type: ignore[misc]
+        status = one.status()
+        assert status["problem"]["outcome"] == "store-unreachable"
         assert "no answer in time" in status["problem"]["detail"], status["problem"]
         assert (status["live"]["version"], status["ready"]) == (version, True)
     site.proxy.heal()
