@@ -45,6 +45,7 @@ _SHOWN = 4096  # characters of an error text that are looked at; the text repeat
 _LINE = 200  # characters of such a text that are shown
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_ELAPSED = re.compile(r" in [0-9.]+(?:ns|µs|ms|s)\b")
 _STORE_TIME = re.compile(r"<ServerTime>(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</ServerTime>", re.ASCII)
 _HINTS = {  # by words in obstore's debug text
     "CaUsedAsEndEntity": "the server's certificate is itself a CA certificate, which is refused here: "
@@ -264,6 +265,6 @@ def _hint(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what of obstore's long debug text is for people."""
-    line = str(error)[:_SHOWN].partition("\n")[0]
+    """Return what of obstore's long debug text is for people, and is the same each time (such a line is logged once)."""
+    line = _ELAPSED.sub("", str(error)[:_SHOWN].partition("\n")[0])
     return "".join(char if char.isprintable() else "?" for char in line)[:_LINE]

@@ -144,6 +144,9 @@ def test_a_large_object_may_take_longer_than_a_small_one(tmp_path: Path) -> None
 def test_a_debug_text_of_obstore_is_shown_as_one_short_clean_line() -> None:
     assert _first_line(ValueError("a\x1b[31m\nDebug source")) == "a?[31m"
     assert len(_first_line(ValueError("x" * 10_000))) == 200
+    assert _first_line(ValueError("Error performing GET http://h/k in 41.9µs - HTTP error")) == (
+        "Error performing GET http://h/k - HTTP error"
+    )
 
 
 def test_a_redirect_to_another_host_gets_no_credentials(tmp_path: Path) -> None:

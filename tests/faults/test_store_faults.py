@@ -285,13 +285,14 @@ def test_connections_that_are_cut_while_idle_are_made_again(warm: Warm) -> None:
     running.wait_live(site.publish().version)
 
 
-def test_repeated_fault_is_one_line_in_the_log(s3_site: S3Site, s3_pod: Pod) -> None:
+@pytest.mark.parametrize("case", [LINE_FAULTS[-1], ANSWERS[-1]], ids=["not HTTP", "clock"])
+def test_repeated_fault_is_one_line_in_the_log(s3_site: S3Site, s3_pod: Pod, case: Case) -> None:
     first = s3_site.publish()
     running = s3_pod.run(environ=s3_site.environ, period="0.05")
     running.wait_live(first.version)
-    s3_site.proxy.fail(faults.skewed())
-    running.wait_syncs(4, DENIED)
+    s3_site.proxy.fail(case.fault)
+    running.wait_syncs(4, case.outcome)
     s3_site.proxy.heal()
     running.wait("well", lambda s: s["problem"] is None)
-    assert len([record for record in running.logs("warning") if "the clock of this machine" in record["message"]]) == 1
+    assert len([record for record in running.logs("warning") if case.words in record["message"]]) == 1
     assert any(record["message"].startswith("well again after") for record in running.logs("info"))
