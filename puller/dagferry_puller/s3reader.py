@@ -265,6 +265,6 @@ def _hint(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    """Return what of obstore's long debug text is for people, and is the same each time (such a line is logged once)."""
+    """Return what of obstore's long debug text is for people; the same each time, as a repeated line is logged once."""
     line = _ELAPSED.sub("", str(error)[:_SHOWN].partition("\n")[0])
     return "".join(char if char.isprintable() else "?" for char in line)[:_LINE]
