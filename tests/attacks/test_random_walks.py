@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagferry_shared import envelope
 from dagferry_shared.errors import DagferryError
 from dagferry_shared.keys import FileSigner
 from support.attacker import Sight, Target, kill_at
 from support.bundles import Published
+from support.lies import signatures_of, with_signatures
 from support.scale import scale
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Walk:
         self._note()
 
     def moves(self) -> list[Callable[[], Any]]:
-        """List what may happen: the first ones are honest."""
+        """List what may happen: the first four are honest."""
         return [
             self.publish,
             self.roll_back,
@@ -56,7 +58,6 @@ class Walk:
             self.damage,
             self.delete,
             self.mix,
-            self.kill,
         ]
 
     def publish(self) -> None:
@@ -90,7 +91,11 @@ class Walk:
         one = self.chance.choice(self.published)
         sequence = self.chance.choice([1, self.simulator.sequence, self.simulator.sequence + 1, 2**50])
         entry = self.simulator.make_pointer(one.release, one.pointer.release, sequence=sequence)
-        self.simulator.put_pointer(entry, STRANGER)
+        raw = self.simulator.put_pointer(entry, STRANGER)
+        if self.chance.random() < 0.5:  # under the id of the right key
+            trusted, [(_, signature)] = self.simulator.keys.pointer.public.id, signatures_of(raw)
+            raw = with_signatures(raw, [(trusted, signature)])
+        self.simulator.put(self.simulator.layout.pointer("main"), raw)
 
     def damage(self) -> None:
         """Flip a bit of any object, or cut it off."""
@@ -111,9 +116,12 @@ class Walk:
         """Put any object in the place of any other."""
         self.chance.choice(self._objects()).write_bytes(self.chance.choice(self._objects()).read_bytes())
 
-    def kill(self) -> None:
-        """Kill the pod on its way."""
-        kill_at(self.target, self.chance.choice(["pointer.json", "releases/", "archives/"]))
+    def step(self) -> None:
+        """Make some moves; now and then the pod is killed on its way after them."""
+        for _ in range(self.chance.choice([1, 1, 2, 4])):
+            self.chance.choice(self.moves())()
+        if self.chance.random() < 0.1:
+            kill_at(self.target, self.chance.choice(["pointer.json", "releases/", "archives/"]))
 
     def _note(self) -> None:
         last = self.published[-1]
@@ -123,7 +131,11 @@ class Walk:
         return self.simulator.layout.archive(one.release.archive.sha256)
 
     def _objects(self) -> list[Path]:
-        return sorted(path for path in self.simulator.directory.rglob("*.*") if path.is_file())
+        return sorted(
+            path
+            for path in self.simulator.directory.rglob("*.*")
+            if path.is_file() and "history" not in path.parts  # which no pull looks at
+        )
 
     # What must hold
 
@@ -139,6 +151,9 @@ class Walk:
         assert now.tree == tree
         if now.link != before.link:
             assert named.pointer.release not in self.revoked
+        if len(self.target.requests()) > 1:  # it was acted on, so it must have been remembered before
+            shown = self.simulator.path(self.simulator.layout.pointer("main")).read_bytes()
+            assert envelope.parse(shown, "it").payload_digest == newest.payload_digest
         self.target.assert_tidy()
 
 
@@ -150,7 +165,8 @@ def test_no_order_of_moves_takes_a_pod_back_or_brings_anything_else_in(
     walk = Walk(target, random.Random(seed))
     for _ in range(STEPS):
         before, seen = target.look(), target.seen()
-        walk.chance.choice(walk.moves())()
+        walk.step()
+        target.requests()
         synced = False
         with suppress(DagferryError):
             target.puller.sync()
