@@ -28,7 +28,23 @@ _ODD: list[Any] = [
     *([], {}, [[]], {"": {}}, ["x", "x"], [1], [None]),
 ]
 _FIELDS = ((0, 100), (100, 8), (108, 8), (124, 12), (136, 12), (156, 1), (157, 100), (257, 8), (345, 155))
-_NAMES = (b"a", b"a/b", b"b", b"../x", b"/x", b"a//b", b".git", b"\xff", b"a" * 100, b"@LongNameInPaxHeader", b"l")
+_NAMES = (
+    b"a",
+    b"a/b",
+    b"b",
+    b"../x",
+    b"/x",
+    b"a//b",
+    b".git",
+    b"\xff",
+    b"a" * 100,
+    b"@LongNameInPaxHeader",
+    b"l",
+    b"m",
+    b"n/f",
+    b"../l",
+    b"..",
+)
 
 
 def _value(old: object, rng: random.Random, mutate: Bytes) -> object:

@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from dagferry_shared import envelope
-from support import hostile_frames, hostile_tars
-from support.handmade import frame
+from support import hostile_frames, hostile_names, hostile_tars
+from support.handmade import frame, link, member, tar
 
 HERE = Path(__file__).parent / "seeds"
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -68,8 +68,13 @@ def _hostile(document: bytes) -> dict[str, bytes]:
     }
 
 
+_LINKS = ("cycle_of_two", "cycle_of_three", "each_other", "leaves_by_another", "ancestor_by_another")
+
+
 def _tars() -> dict[str, bytes]:
-    return {
+    through = tar(link(b"l", b"m"), link(b"m", b"n/f"), link(b"n", b"o"), member(b"o/f"))
+    links = {f"link-{name}": hostile_names.LINKS[name][0] for name in _LINKS}
+    return {"links-through-links": through, **links} | {
         f"{row}-{variant}": data
         for row, rows in hostile_tars.ROWS.items()
         for variant, (data, _) in list(rows.items())[:: max(1, len(rows) // 5)]
