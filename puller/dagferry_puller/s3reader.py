@@ -55,6 +55,8 @@ _HINTS = {  # by words in obstore's debug text
     "NotValidYet": "the server's certificate is not valid yet, or the clock of this machine is wrong",
     "NotValidForName": "the server's certificate is for another host name: check the endpoint",
     "InvalidCertificate": "the server's certificate is not valid",
+    "CertificateRequired": "the store wants a client certificate, and the puller has none",
+    "AlertReceived": "the store speaks https, but not in a way that we can (an old TLS version or cipher?)",
     "InvalidContentType": "the store does not speak https on this port: check the endpoint (http?)",
     "ConnectionRefused": "connection refused: is the endpoint right, and the store up?",
     "dns error": "the endpoint's host name is unknown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -12,6 +13,7 @@ from support.pods import Pod
 from support.sitefixtures import keys, line, shared_repo, site
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from support.s3site import S3Site
@@ -95,17 +97,14 @@ def test_warm_pod_outlives_each_bad_certificate_and_recovers_with_the_good_one(
     s3_site.proxy.tls = good = tls.context(made.good)
     running = s3_pod.run(environ={**s3_site.environ, **bundle(made, "ca")})
     running.wait_live(first.version)
-    second = s3_site.publish()
     for wrong in (WRONG[2], WRONG[3], WRONG[4], WRONG[6]):
         s3_site.proxy.tls = tls.context(getattr(made, wrong.server))
         s3_site.proxy.hang_up()
-        status = running.wait(
-            wrong.server, lambda s, words=wrong.puller: s["problem"] and words in s["problem"]["detail"]
-        )
+        running.wait_problem("store-unreachable")
+        second = s3_site.publish()
+        status = running.wait(wrong.server, lambda s, w=wrong: s["problem"] and w.puller in s["problem"]["detail"])
         assert (status["ready"], s3_pod.live()) == (True, first.version)
         s3_site.proxy.tls = good
-        running.wait("well again", lambda s: s["problem"] is None)
-        second, first = s3_site.publish(), second
         running.wait_live(second.version)
         first = second
     assert running.process.poll() is None
@@ -116,6 +115,29 @@ def test_https_on_a_plain_port_is_named(s3_pod: Pod, moto: MotoServer) -> None:
     result = s3_pod.once(timeout="1s", environ=environ)
     assert (result.code, s3_pod.live()) == (7, None)
     assert "does not speak https on this port: check the endpoint" in result.stderr
+
+
+def wants_client_certificate(context: ssl.SSLContext, made: Certificates) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(made.ca)
+
+
+def only_old_ciphers(context: ssl.SSLContext, made: Certificates) -> None:
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AES128-SHA")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(wants_client_certificate, "wants a client certificate"), (only_old_ciphers, "an old TLS version or cipher?")],
+)
+def test_store_that_speaks_another_tls_is_told(
+    s3_site: S3Site, s3_pod: Pod, made: Certificates, change: Callable[[ssl.SSLContext, Certificates], None], words: str
+) -> None:
+    s3_site.proxy.tls = tls.context(made.good)
+    change(s3_site.proxy.tls, made)
+    result = s3_pod.once(timeout="1s", environ={**s3_site.environ, **bundle(made, "ca")})
+    assert (result.code, words in result.stderr) == (7, True), result.stderr
 
 
 def test_plain_http_on_a_tls_port_is_named(s3_site: S3Site, s3_pod: Pod, made: Certificates) -> None:
