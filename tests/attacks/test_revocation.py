@@ -76,11 +76,13 @@ def test_revoked_release_that_is_asked_for_by_name_is_refused(
 
 @by_digest_or_commit
 def test_live_release_that_is_revoked_stays_with_an_alarm_and_is_not_repaired(
-    target: Target, named: Callable[[Published], str]
+    target: Target, named: Callable[[Published], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     one = target.last
     target.write_trust(revoked=[named(one)])
-    target.refuses(Reason.REVOKED)
+    for _ in range(2):
+        target.refuses(Reason.REVOKED)
+    assert [record.levelname for record in caplog.records if "no longer trusted" in record.message] == ["ERROR"]
     assert target.recorder.snapshot().revoked
     assert target.puller.keeper.ready
     (target.path / "current").unlink()
