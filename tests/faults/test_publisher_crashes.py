@@ -100,7 +100,7 @@ def test_a_kill_at_any_change_of_a_file_leaves_a_whole_channel(
     assert whole.code == operation.code, whole.err
     ends.append(actions(site.chain()))
     points = range(len(whole.points))
-    if not LONG and "publish" not in name:  # the proof on a scratch key is the same in all: up to its removal
+    if not LONG and name != "publish":  # the proof on a scratch key is the same in all: up to its removal
         points = points[whole.points.index("unlink") :]
     for at in points:
         bring_back(site, "before")
@@ -109,9 +109,11 @@ def test_a_kill_at_any_change_of_a_file_leaves_a_whole_channel(
         assert (seen_by_a_puller(site.chain()) or least) >= least
         assert operation.needs_itself or set(problems(site.chain())) <= {NO_COPY}
         keep(site, "crashed")
-        go_on(site.chain(), run, operation, line, ends)
-        bring_back(site, "crashed")
-        go_again(site.chain(), run, operation, line, ends[-1])
+        if LONG or at % 2:
+            go_on(site.chain(), run, operation, line, ends)
+            bring_back(site, "crashed")
+        if LONG or not at % 2:
+            go_again(site.chain(), run, operation, line, ends[-1])
     record_property("crash points", len(points))
 
 
