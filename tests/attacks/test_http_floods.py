@@ -137,14 +137,14 @@ def test_requests_from_many_threads_are_all_served_or_dropped(pod: Pod, simulato
 
 def test_flood_on_few_descriptors_leaves_those_that_a_sync_needs(pod: Pod, simulator: Simulator) -> None:
     first = simulator.publish(small_tree("one"), "a")
-    with descriptors(64):
+    with descriptors(40):
         running = pod.run()
     running.wait_live(first.version)
     with connections(running.port, 200):
         second = simulator.publish(small_tree("two"), "b")
         wait_for(lambda: pod.live() == second.version, "the update is live")
         assert say(running.port, PROBE).status == 200
-        assert open_files(running) < 48
+        assert open_files(running) < 32
     assert running.status()["failures"] == 0
     assert not running.logs("error")
 

@@ -9,7 +9,7 @@ import pytest
 
 from dagferry_puller import httpwire
 from support.portfixtures import Port
-from support.rawclient import everything, say
+from support.rawclient import Said, everything, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,8 +217,16 @@ def test_body_of_more_than_64_kib_is_refused_before_it_is_sent(
     refused(port, get(b"/notify", b"Content-Length: %d" % length, *more, method=b"POST"), 413)
 
 
-def test_body_that_is_sent_all_the_same_does_not_lose_the_answer(port: Port) -> None:
-    refused(port, get(b"/notify", b"Content-Length: 200000", method=b"POST") + bytes(200_000), 413)
+def test_body_that_is_sent_all_the_same_does_not_lose_the_answer(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(httpwire, "_LINGER_SECONDS", 20.0)
+    with socket.create_connection(("127.0.0.1", port.number), timeout=20) as connection:
+        connection.sendall(get(b"/notify", b"Content-Length: 200000", method=b"POST"))
+        assert connection.recv(1, socket.MSG_PEEK)
+        for _ in range(2):  # on a closed connection the first would bring a reset, and the second fail by it
+            connection.sendall(bytes(100_000))
+            assert say(port.number, get(b"/healthz")).status == 200
+        connection.shutdown(socket.SHUT_WR)
+        assert Said(everything(connection)).status == 413
 
 
 def test_body_shorter_than_it_says_is_refused(port: Port) -> None:
