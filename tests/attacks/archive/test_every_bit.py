@@ -96,17 +96,23 @@ def test_archive_of_this_suite_has_30_files_and_every_kind_of_header() -> None:
         assert read_zst(archive) == good()
 
 
+def harmless(archive: bytes, bits: Iterable[int]) -> int:
+    """Return how many flips change nothing; every other one must be refused."""
+    count = 0
+    for bit, broken in flipped(archive, bits):
+        found: list[Manifest] = []
+        reason = refusal(lambda broken=broken, found=found: found.append(read_zst(broken)))
+        assert found == [good()] if reason is None else reason in {Reason.BAD_ARCHIVE, Reason.TOO_LARGE}, f"bit {bit}"
+        count += reason is None
+    return count
+
+
 @pytest.mark.parametrize("archive", ARCHIVES.values(), ids=ARCHIVES)
 def test_every_flipped_bit_of_a_compressed_archive(
     archive: bytes, record_property: Callable[[str, object], None]
 ) -> None:
-    harmless = 0
-    for bit, broken in flipped(archive, range(len(archive) * 8)):
-        found = []
-        reason = refusal(lambda broken=broken, found=found: found.append(read_zst(broken)))
-        assert found == [good()] if reason is None else reason in {Reason.BAD_ARCHIVE, Reason.TOO_LARGE}, f"bit {bit}"
-        harmless += reason is None
-    assert harmless <= 80  # the descriptor's unused bit, a larger window, spare bits of an entropy table's description
+    # the descriptor's unused bit, a larger window, spare bits of an entropy table's description
+    assert harmless(archive, range(len(archive) * 8)) <= 80
     record_property("bit flips", len(archive) * 8)
 
 
@@ -140,7 +146,5 @@ def test_bit_flips_of_a_tar_in_raw_blocks(record_property: Callable[[str, object
     """Here a flip that makes another canonical tar is caught by the frame's checksum, before anything is signed."""
     archive = frame(TAR)
     bits = range(0, len(archive) * 8, scale(61, 3))
-    for bit, broken in flipped(archive, bits):
-        reason = refusal(lambda broken=broken: read_zst(broken))
-        assert reason in {Reason.BAD_ARCHIVE, Reason.TOO_LARGE}, f"bit {bit}"
+    assert harmless(archive, bits) <= 8  # the unused bit, another window
     record_property("bit flips", len(bits))
