@@ -16,10 +16,11 @@ import pytest
 
 from support import strace
 from support.durability import Disk
-from support.wrecks import ON, SCENARIOS, Scenario, Yard
+from support.scenarios import SCENARIOS
+from support.wrecks import ON, Scenario, Yard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from support.strace import Call
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
 PUTS_ASIDE = {"retirement", "update-and-retirement", "repair-link", "repair-tree-by-renames"}
 FSYNCS = {"fsync", "fdatasync"}
 WITHOUT_FSYNC = [replace(one, settings={**one.settings, "no-fsync": ON}) for one in SCENARIOS]
-
-
-@pytest.fixture
-def yard(tmp_path: Path, scenario: Scenario) -> Iterator[Yard]:
-    made = Yard(tmp_path, scenario)
-    yield made
-    made.close()
 
 
 class Judge:

@@ -12,22 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.scale import scale
-from support.wrecks import SCENARIOS, Scenario, Yard
+from support.scenarios import SCENARIOS
+from support.wrecks import Scenario, Yard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from support.strace import Call
 
 CHUNKS = 2
-
-
-@pytest.fixture
-def yard(tmp_path: Path, scenario: Scenario) -> Iterator[Yard]:
-    made = Yard(tmp_path, scenario)
-    yield made
-    made.close()
 
 
 def points(calls: list[Call], root: str) -> list[Call]:

@@ -24,14 +24,13 @@ from dagferry_shared.errors import Reason, Refused
 from support.bundles import Published, Simulator, small_tree
 from support.gitid import tree_of
 from support.pods import COMMAND
-from support.zygote import Zygote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from dagferry_puller.status import Outcome
-    from support.zygote import Traced
+    from support.zygote import Traced, Zygote
 
 
 @dataclass(frozen=True)
@@ -63,6 +62,7 @@ class Yard:
     Args:
         directory: for both.
         scenario: what to prepare.
+        zygote: starts the command.
 
     Attributes:
         simulator: the store.
@@ -74,7 +74,7 @@ class Yard:
         settings: of the command.
     """
 
-    def __init__(self, directory: Path, scenario: Scenario) -> None:
+    def __init__(self, directory: Path, scenario: Scenario, zygote: Zygote) -> None:
         self.simulator = Simulator(directory / "store")
         self.path = directory / "root"
         self._template = directory / "template"
@@ -90,17 +90,13 @@ class Yard:
             "timeout": "20s",
             **scenario.settings,
         }
-        self._zygote = Zygote(directory)
+        self._zygote = zygote
         self.target = scenario.prepare(self)
         self.trees = {self.target.release.tree} | ({tree} if (tree := self._tree()) else set())
         self._seen = self._memory()
         self.linked = self.target_of_link()
         if self.path.exists():
             shutil.copytree(self.path, self._template, symlinks=True)
-
-    def close(self) -> None:
-        """End the helper process."""
-        self._zygote.__exit__()
 
     # Starts
 
@@ -121,8 +117,8 @@ class Yard:
         return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
     def pull(self, **changes: str) -> Outcome:
-        """Do what a new ``once`` does, in this process."""
-        settings = options.resolve("once", {**self.settings, **changes}, {})
+        """Do what a new ``once`` does, in this process; nobody pulls the plug here."""
+        settings = options.resolve("once", {**self.settings, "no-fsync": ON, **changes}, {})
         session = Session(settings, open_store(settings), open_trust(settings), new_recorder(settings))
         try:
             puller = session.own()
@@ -269,75 +265,3 @@ def _entry(path: str) -> tuple[Any, ...]:
         return kind, mode
     with open(path, "rb") as file:
         return kind, mode, file.read()
-
-
-# The scenarios
-
-
-def _first(yard: Yard) -> Published:
-    return yard.publish("one")
-
-
-def _update(yard: Yard) -> Published:
-    yard.bring("one")
-    return yard.publish("two")
-
-
-def _rollback(yard: Yard) -> Published:
-    first = yard.bring("one")
-    yard.older = yard.bring("two")
-    return yard.simulator.again(first)
-
-
-def _damaged_tree(yard: Yard) -> Published:
-    first, live = yard.bring("one"), yard.bring("two")
-    yard.older = first
-    path = yard.path / "versions" / live.version
-    (path / "etl.py").chmod(0o644)
-    (path / "etl.py").write_text("VERSION = 'bad'\n")
-    (path / "lib").chmod(0o755)
-    (path / "lib" / "__pycache__").mkdir()
-    (path / "lib" / "__pycache__" / "tables.pyc").write_bytes(b"code")
-    return live
-
-
-def _occupied_link(yard: Yard) -> Published:
-    live = yard.bring("one")
-    link = yard.path / "current"
-    link.unlink()
-    link.mkdir()
-    (link / "etl.py").write_text("VERSION = 'bad'\n")
-    return live
-
-
-def _retirement(yard: Yard) -> Published:
-    for word in ("one", "two", "three"):
-        live = yard.bring(word)
-    return live
-
-
-def _update_and_retirement(yard: Yard) -> Published:
-    yard.bring("one")
-    yard.bring("two")
-    return yard.publish("three")
-
-
-def _lost_state(yard: Yard) -> Published:
-    yard.bring("one")
-    live = yard.bring("two")
-    (yard.path / ".dagferry" / state.STATE).write_bytes(DAMAGED)
-    return live
-
-
-KEEP_ONE = {"keep": "1", "keep-hours": "0"}
-SCENARIOS = (
-    Scenario("first-sync", _first, linkless=True),
-    Scenario("update", _update, {"link": "live/dags"}),
-    Scenario("rollback", _rollback, {"touch": "all"}),
-    Scenario("repair-tree", _damaged_tree),
-    Scenario("repair-tree-by-renames", _damaged_tree, linkless=True, inject=("renameat2:error=EINVAL",)),
-    Scenario("repair-link", _occupied_link, linkless=True),
-    Scenario("retirement", _retirement, KEEP_ONE),
-    Scenario("update-and-retirement", _update_and_retirement, KEEP_ONE),
-    Scenario("repair-state", _lost_state),
-)

@@ -1,0 +1,80 @@
+"""The starts that are disturbed: a first sync, an update, a rollback, repairs, retirements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dagferry_puller import state
+from support.wrecks import DAMAGED, Scenario, Yard
+
+if TYPE_CHECKING:
+    from support.bundles import Published
+
+
+def _first(yard: Yard) -> Published:
+    return yard.publish("one")
+
+
+def _update(yard: Yard) -> Published:
+    yard.bring("one")
+    return yard.publish("two")
+
+
+def _rollback(yard: Yard) -> Published:
+    first = yard.bring("one")
+    yard.older = yard.bring("two")
+    return yard.simulator.again(first)
+
+
+def _damaged_tree(yard: Yard) -> Published:
+    first, live = yard.bring("one"), yard.bring("two")
+    yard.older = first
+    path = yard.path / "versions" / live.version
+    (path / "etl.py").chmod(0o644)
+    (path / "etl.py").write_text("VERSION = 'bad'\n")
+    (path / "lib").chmod(0o755)
+    (path / "lib" / "__pycache__").mkdir()
+    (path / "lib" / "__pycache__" / "tables.pyc").write_bytes(b"code")
+    return live
+
+
+def _occupied_link(yard: Yard) -> Published:
+    live = yard.bring("one")
+    link = yard.path / "current"
+    link.unlink()
+    link.mkdir()
+    (link / "etl.py").write_text("VERSION = 'bad'\n")
+    return live
+
+
+def _retirement(yard: Yard) -> Published:
+    for word in ("one", "two", "three"):
+        live = yard.bring(word)
+    return live
+
+
+def _update_and_retirement(yard: Yard) -> Published:
+    yard.bring("one")
+    yard.bring("two")
+    return yard.publish("three")
+
+
+def _lost_state(yard: Yard) -> Published:
+    yard.bring("one")
+    live = yard.bring("two")
+    (yard.path / ".dagferry" / state.STATE).write_bytes(DAMAGED)
+    return live
+
+
+KEEP_ONE = {"keep": "1", "keep-hours": "0"}
+SCENARIOS = (
+    Scenario("first-sync", _first, linkless=True),
+    Scenario("update", _update, {"link": "live/dags"}),
+    Scenario("rollback", _rollback, {"touch": "all"}),
+    Scenario("repair-tree", _damaged_tree),
+    Scenario("repair-tree-by-renames", _damaged_tree, linkless=True, inject=("renameat2:error=EINVAL",)),
+    Scenario("repair-link", _occupied_link, linkless=True),
+    Scenario("retirement", _retirement, KEEP_ONE),
+    Scenario("update-and-retirement", _update_and_retirement, KEEP_ONE),
+    Scenario("repair-state", _lost_state),
+)
