@@ -70,12 +70,13 @@ class Bucket:
         return {key: self._client.get_object(Bucket=self.name, Key=key)["Body"].read() for key in keys}
 
     def bring_back(self, objects: dict[str, bytes]) -> None:
-        """Make the bucket hold these objects and no others."""
-        found = self._client.list_objects_v2(Bucket=self.name).get("Contents", [])
-        if gone := [{"Key": entry["Key"]} for entry in found if entry["Key"] not in objects]:
+        """Make the bucket hold these objects and no others; of what is there still, only a pointer is written again."""
+        there = {entry["Key"] for entry in self._client.list_objects_v2(Bucket=self.name).get("Contents", [])}
+        if gone := [{"Key": key} for key in there - set(objects)]:
             self._client.delete_objects(Bucket=self.name, Delete={"Objects": gone})
         for key, data in objects.items():
-            self._client.put_object(Bucket=self.name, Key=key, Body=data)
+            if key not in there or key.endswith("/pointer.json"):
+                self._client.put_object(Bucket=self.name, Key=key, Body=data)
 
     def remove(self, key: str) -> None:
         """Remove an object, named as from the bundle's top."""
