@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,10 @@ def pod(tmp_path: Path, simulator: Simulator) -> Iterator[Pod]:
 
 def listening(running: Running) -> list[tuple[str, int]]:
     """Return the addresses on which a process listens, from the kernel's own table."""
-    descriptors = Path(f"/proc/{running.process.pid}/fd")
-    inodes = {os.readlink(path) for path in descriptors.iterdir() if path.is_symlink()}
+    inodes = set()
+    for path in Path(f"/proc/{running.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            inodes.add(os.readlink(path))
     found = []
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         path = Path(f"/proc/{running.process.pid}/net/{table}")
