@@ -104,13 +104,13 @@ def _run(settings: Settings) -> Exit:
 
     signals.while_starting(success=True)
     recorder = prepare.new_recorder(settings)
-    token = prepare.read_token(settings)
+    token = prepare.read_token(settings.notify_token_file)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
     daemon = Daemon(settings, prepare.open_session(settings, reader, trust, recorder), recorder)
     if settings.http is not None:
         from dagferry_puller.httpd import serve  # noqa: PLC0415 - once serves nothing
 
-        serve(settings, recorder, daemon.triggers.look_now, token)
+        serve(settings, recorder, daemon.triggers.notified, token)
     return daemon.run()
 
 

@@ -10,9 +10,10 @@ import time
 from typing import TYPE_CHECKING
 
 from dagferry_puller.attempt import attempt, record
-from dagferry_puller.backoff import Backoff, uniform
+from dagferry_puller.backoff import Backoff, jittered, uniform
 from dagferry_puller.exits import Exit
 from dagferry_puller.logs import Complaints, log
+from dagferry_puller.pacing import Pacing
 from dagferry_puller.signals import Inbox
 from dagferry_puller.status import Outcome
 
@@ -25,6 +26,7 @@ JOIN_SECONDS = 0.4  # how long the worker may take to come to an end before the 
 MIN_GAP_SECONDS = 1.0  # between the starts of two syncs, however often somebody says "look now"
 STANDBY_SECONDS = 1.0  # how often a standby tries the lock
 _TRIGGER_SECONDS = 0.5  # how often the trigger file is looked at
+_WELL = {Outcome.UNCHANGED, Outcome.SWAPPED}
 _BACKS_OFF = {Outcome.UNREACHABLE, Outcome.DENIED, Outcome.NOT_FOUND, Outcome.VOLUME, Outcome.UNEXPECTED}
 
 
@@ -66,6 +68,7 @@ class Triggers:
         self._touched = self._stat()
         self._event = threading.Event()
         self._stopped = threading.Event()
+        self._notified = False
 
     def stop(self) -> None:
         """End a wait at once, and all later ones."""
@@ -76,8 +79,13 @@ class Triggers:
         """Ask for a look; several asked for at once are one."""
         self._event.set()
 
-    def wait(self, seconds: float, gap: float) -> None:
-        """Wait until it is time to look.
+    def notified(self) -> None:
+        """Ask for a look because a notification says that there is something to see."""
+        self._notified = True
+        self._event.set()
+
+    def wait(self, seconds: float, gap: float) -> bool:
+        """Wait until it is time to look; tells whether a notification asked for it.
 
         Args:
             seconds: until the next look if nobody asks for one.
@@ -90,7 +98,9 @@ class Triggers:
             if clock.wait(self._event, turn) or self._was_touched():
                 clock.wait(self._stopped, max(0.0, start + gap - clock.monotonic()))
                 break
-        self._event.clear()
+        self._event.clear()  # first: a notification between the two lines is looked after twice, never lost
+        announced, self._notified = self._notified, False
+        return announced
 
     def _stat(self) -> int:
         try:
@@ -119,6 +129,7 @@ class Daemon:
         self._recorder = recorder
         self._period = settings.period
         self._backoff = Backoff(settings.period)
+        self._pacing = Pacing(settings.period, settings.notified_period)
         self._complaints = Complaints(clock.monotonic)
         self._stopping = False
         self.triggers = Triggers(settings.trigger_file, clock)
@@ -140,16 +151,35 @@ class Daemon:
         return Exit.OK
 
     def _work(self) -> None:
+        announced = False
         while not self._stopping:
             begun = self._clock.monotonic()
-            outcome = record(attempt(self._session.turn), self._recorder, self._complaints)
-            self._backoff.failures = self._backoff.failures + 1 if outcome in _BACKS_OFF else 0
-            delay = self._backoff.delay(uniform())
-            if outcome is Outcome.STANDBY:
-                delay = min(delay, STANDBY_SECONDS)
+            outcome = self._look(announced=announced)
+            delay = self._delay(outcome)
             if not self._stopping:
-                self._wait(delay, begun)
+                gap = min(MIN_GAP_SECONDS, self._period) - (self._clock.monotonic() - begun)
+                announced = self.triggers.wait(delay, gap)
 
-    def _wait(self, delay: float, begun: float) -> None:
-        gap = min(MIN_GAP_SECONDS, self._period) - (self._clock.monotonic() - begun)
-        self.triggers.wait(delay, gap)
+    def _look(self, *, announced: bool) -> Outcome:
+        """Do one turn, and learn from it what notifications are worth."""
+        before = self._recorder.snapshot().seen
+        outcome = record(attempt(self._session.turn), self._recorder, self._complaints)
+        seen, now, proven = self._recorder.snapshot().seen, self._clock.monotonic(), self._recorder.snapshot().proven
+        self._pacing.looked(now, announced=announced, newer=before is not None and seen != before)
+        if self._pacing.proven(now) != proven:
+            self._recorder.update(proven=not proven)
+            log.info(
+                "notifications %s: polling every %g s",
+                "come" if not proven else "are not to be relied on",
+                self._pacing.seconds(now),
+            )
+        return outcome
+
+    def _delay(self, outcome: Outcome) -> float:
+        """Return the seconds until the next look if nobody asks for one; the slower period is for when all is well."""
+        self._backoff.failures = self._backoff.failures + 1 if outcome in _BACKS_OFF else 0
+        if outcome is Outcome.STANDBY:
+            return min(self._backoff.delay(uniform()), STANDBY_SECONDS)
+        if outcome in _WELL:
+            return jittered(self._pacing.seconds(self._clock.monotonic()), uniform())
+        return self._backoff.delay(uniform())

@@ -19,7 +19,7 @@ from dagferry_puller.logs import fields, log
 from dagferry_puller.metrics import CONTENT_TYPE, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dagferry_puller.httpwire import Request
     from dagferry_puller.options import Settings
@@ -28,36 +28,62 @@ if TYPE_CHECKING:
 _JSON = "application/json"
 
 
-class Pages:
-    """What each path answers.
+class Port:
+    """A port of ours: pages by path, and ``/notify``.
 
     Args:
-        recorder: the status.
-        look_now: asks the worker for a look.
+        pages: what each path answers.
+        notified: what a notification does.
         token: what ``/notify`` needs, None for nothing.
-        patience: seconds without a sign of life after which ``/healthz`` fails.
     """
 
-    def __init__(self, recorder: Recorder, look_now: Callable[[], None], token: bytes | None, patience: float) -> None:
-        self._recorder = recorder
-        self._look_now = look_now
+    def __init__(
+        self, pages: Mapping[str, Callable[[], Answer]], notified: Callable[[], None], token: bytes | None
+    ) -> None:
+        self._pages = pages
+        self._notified = notified
         self._token = token
-        self._patience = patience
-        self._get = {
-            "/healthz": self._healthz,
-            "/readyz": self._readyz,
-            "/status": self._status,
-            "/metrics": self._metrics,
-        }
 
     def answer(self, request: Request) -> Answer:
         """Answer a request whose body was read."""
         if request.path == "/notify":
             return self._notify(request) if request.method == "POST" else _not_allowed("POST")
-        page = self._get.get(request.path)
+        page = self._pages.get(request.path)
         if page is None:
             raise Bad(404)
         return page() if request.method in {"GET", "HEAD"} else _not_allowed("GET, HEAD")
+
+    def _notify(self, request: Request) -> Answer:
+        if self._token is not None:
+            scheme, _, given = request.headers.get("authorization", "").partition(" ")
+            equal = hmac.compare_digest(given.encode("latin-1"), self._token)
+            if scheme.lower() != "bearer" or not equal:
+                return Answer(401, "a bearer token is needed\n", more="WWW-Authenticate: Bearer")
+        self._notified()
+        return Answer(202, "looking\n")
+
+
+class Pages:
+    """What a puller's port answers.
+
+    Args:
+        recorder: the status.
+        notified: asks the worker for a look.
+        token: what ``/notify`` needs, None for nothing.
+        patience: seconds without a sign of life after which ``/healthz`` fails.
+    """
+
+    def __init__(self, recorder: Recorder, notified: Callable[[], None], token: bytes | None, patience: float) -> None:
+        self._recorder = recorder
+        self._notified = notified
+        self._patience = patience
+        pages = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/status": self._status,
+            "/metrics": self._metrics,
+        }
+        self.answer = Port(pages, self._notify, token).answer
 
     def _healthz(self) -> Answer:
         silence = self._recorder.silence()
@@ -78,38 +104,39 @@ class Pages:
     def _metrics(self) -> Answer:
         return Answer(200, render(self._recorder.snapshot(), time.time()), CONTENT_TYPE)
 
-    def _notify(self, request: Request) -> Answer:
-        if self._token is not None:
-            scheme, _, given = request.headers.get("authorization", "").partition(" ")
-            equal = hmac.compare_digest(given.encode("latin-1"), self._token)
-            if scheme.lower() != "bearer" or not equal:
-                return Answer(401, "a bearer token is needed\n", more="WWW-Authenticate: Bearer")
-        self._look_now()
-        return Answer(202, "looking\n")
+    def _notify(self) -> None:
+        self._recorder.notified()
+        self._notified()
 
 
 def _not_allowed(methods: str) -> Answer:
     return Answer(405, f"allowed: {methods}\n", more=f"Allow: {methods}")
 
 
-def serve(settings: Settings, recorder: Recorder, look_now: Callable[[], None], token: bytes | None) -> Server | None:
-    """Start to serve in a thread of its own; None for ``--http none``.
+def listen(setting: str, address: tuple[str, int], answer: Callable[[Request], Answer]) -> Server:
+    """Start to serve in a thread of its own.
 
     Raises:
         ConfigError: the address cannot be had.
     """
-    if settings.http is None:
-        return None
-    patience = 3 * settings.period + settings.download_timeout + settings.check_timeout + 120
-    host, port = settings.http
+    host, port = address
     try:
-        server = Server((host, port), Pages(recorder, look_now, token, patience).answer)
+        server = Server((host, port), answer)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ConfigError("--http", f"cannot listen on {host}:{port}: {why}") from error
+        raise ConfigError(setting, f"cannot listen on {host}:{port}: {why}") from error
     bound = server.server_address[1]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
-    log.info("listening on %s", address, extra=fields(address=address, port=bound))
+    shown = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    log.info("listening on %s", shown, extra=fields(address=shown, port=bound))
     # An hour between looks at a flag that nobody sets: the process ends without asking this thread.
     threading.Thread(target=server.serve_forever, args=(3600.0,), name="http", daemon=True).start()
     return server
+
+
+def serve(settings: Settings, recorder: Recorder, notified: Callable[[], None], token: bytes | None) -> Server | None:
+    """Serve a puller's pages; None for ``--http none``."""
+    if settings.http is None:
+        return None
+    longest = max(settings.period, settings.notified_period)
+    patience = 3 * longest + settings.download_timeout + settings.check_timeout + 120
+    return listen("--http", settings.http, Pages(recorder, notified, token, patience).answer)

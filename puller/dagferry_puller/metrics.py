@@ -16,7 +16,8 @@ from dagferry_shared import times
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from dagferry_puller.status import Histogram, Status
+    from dagferry_puller.histogram import Histogram
+    from dagferry_puller.status import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "dagferry_puller_"
@@ -33,11 +34,16 @@ def _line(name: str, labels: Mapping[str, object], value: float) -> str:
     return f"{name}{{{inner}}} {value!r}" if inner else f"{name} {value!r}"
 
 
-def _family(name: str, kind: str, words: str, samples: list[Sample]) -> Iterator[str]:
-    yield f"# HELP {PREFIX}{name} {words}"
-    yield f"# TYPE {PREFIX}{name} {kind}"
+def family(full: str, kind: str, words: str, samples: list[Sample]) -> Iterator[str]:
+    """Yield the lines of one metric; ``full`` is its whole name, a sample is suffix, labels and value."""
+    yield f"# HELP {full} {words}"
+    yield f"# TYPE {full} {kind}"
     for suffix, labels, value in samples:
-        yield _line(PREFIX + name + suffix, labels, float(value))
+        yield _line(full + suffix, labels, float(value))
+
+
+def _family(name: str, kind: str, words: str, samples: list[Sample]) -> Iterator[str]:
+    return family(PREFIX + name, kind, words, samples)
 
 
 def _one(value: float) -> list[Sample]:
@@ -128,6 +134,10 @@ def _events(status: Status) -> Iterator[str]:
     yield from _family(
         "equivocations_total", "counter", "Two pointers signed for one sequence: an alarm.", _one(status.alarms)
     )
+    yield from _family("notifications_total", "counter", "Notifications taken.", _one(status.notifications))
+    yield from _family(
+        "notifications_proven", "gauge", "1 if they are relied on: polls come less often.", _one(status.proven)
+    )
     yield from _family("fetched_bytes_total", "counter", "Bytes from the store.", _one(status.fetched_bytes))
     steps = [sample for step, h in status.steps.items() for sample in _histogram(h, {"step": step})]
     yield from _family("sync_step_seconds", "histogram", "Time that the steps of syncs took.", steps)
@@ -139,18 +149,22 @@ def _events(status: Status) -> Iterator[str]:
     )
 
 
-def _process(status: Status) -> Iterator[str]:
+def process(prefix: str, program: str, since: str) -> Iterator[str]:
+    """Yield what there is to say of any process of ours: its version, age, memory and CPU time."""
     with open("/proc/self/statm", "rb") as file:
         pages = int(file.read().split()[1])
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    started = times.parse(status.started).timestamp()
-    yield from _family("build_info", "gauge", "The puller itself.", [("", {"version": status.program}, 1)])
-    yield from _family("process_start_time_seconds", "gauge", "When the process started.", _one(started))
-    yield from _family(
-        "process_resident_memory_bytes", "gauge", "Resident memory.", _one(pages * os.sysconf("SC_PAGE_SIZE"))
+    started = times.parse(since).timestamp()
+    yield from family(prefix + "build_info", "gauge", "The program itself.", [("", {"version": program}, 1)])
+    yield from family(prefix + "process_start_time_seconds", "gauge", "When the process started.", _one(started))
+    yield from family(
+        prefix + "process_resident_memory_bytes", "gauge", "Resident memory.", _one(pages * os.sysconf("SC_PAGE_SIZE"))
     )
-    yield from _family(
-        "process_cpu_seconds_total", "counter", "CPU time, user and system.", _one(usage.ru_utime + usage.ru_stime)
+    yield from family(
+        prefix + "process_cpu_seconds_total",
+        "counter",
+        "CPU time, user and system.",
+        _one(usage.ru_utime + usage.ru_stime),
     )
 
 
@@ -162,5 +176,10 @@ def render(status: Status, now: float | None = None) -> str:
         now: seconds since 1970.
     """
     moment = time.time() if now is None else now
-    lines = (*_live(status), *_checks(status, moment), *_events(status), *_process(status))
+    lines = (
+        *_live(status),
+        *_checks(status, moment),
+        *_events(status),
+        *process(PREFIX, status.program, status.started),
+    )
     return "\n".join(lines) + "\n"

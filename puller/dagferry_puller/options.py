@@ -64,6 +64,7 @@ class Settings:
     root: str
     link: str
     period: float
+    notified_period: float
     http: tuple[str, int] | None
     notify_token_file: str
     trigger_file: str
@@ -201,6 +202,9 @@ _BASE: tuple[Option, ...] = (
 
 _RUN: tuple[Option, ...] = (
     Option("period", _seconds, "5s", "time between polls, give or take a fifth", "TIME"),
+    Option("notified-period", _seconds, "60s", "the same while notifications come: from the first one that announced a "
+           "new pointer until a poll finds one that none did, for a day at most. So a lost notification is found "
+           "after this time, and from then on polls come at --period again", "TIME"),
     Option("recheck", _seconds, "1h", "how often the live tree is hashed again", "TIME"),
     Option("http", _address, "127.0.0.1:9474", "where /healthz /readyz /status /metrics /notify are served; port 0 "
            "takes any and logs it; none serves nothing", "HOST:PORT"),

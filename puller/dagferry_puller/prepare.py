@@ -74,21 +74,29 @@ def new_recorder(settings: Settings) -> Recorder:
     )
 
 
-def read_token(settings: Settings) -> bytes | None:
-    """Return the token that ``POST /notify`` needs; None if none is set."""
-    variable = "DAGFERRY_NOTIFY_TOKEN"
-    if not settings.notify_token_file:
-        token = os.environ.get(variable)
-        setting = variable
-    else:
-        setting = "--notify-token-file"
+def read_token(file: str, option: str = "notify-token-file") -> bytes | None:
+    """Return a token; None if none is set.
+
+    Args:
+        file: the option's value: the file that holds it; empty: the environment does, or nothing.
+        option: its name; the variable has its name without ``-file``.
+
+    Raises:
+        ConfigError: it cannot be read, or would let everybody in, or nobody.
+    """
+    setting = f"--{option}"
+    if file:
         try:
-            with open(settings.notify_token_file, encoding="utf-8") as file:
-                token = file.read(MAX_TOKEN + 1).strip()
+            with open(file, encoding="utf-8") as opened:
+                token = opened.read(MAX_TOKEN + 1).strip()
         except (OSError, UnicodeError) as error:
             raise ConfigError(setting, f"cannot read it: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
-    if token is None:
-        return None
-    if not token or len(token) > MAX_TOKEN or not token.isascii():
-        raise ConfigError(setting, "the token is empty, too long or not ASCII")
+    else:
+        setting = "DAGFERRY_" + option.removesuffix("-file").upper().replace("-", "_")
+        given = os.environ.get(setting)
+        if given is None:
+            return None
+        token = given
+    if not token or len(token) > MAX_TOKEN or not token.isascii() or not token.isprintable():
+        raise ConfigError(setting, "the token is empty, too long or not printable ASCII")
     return token.encode()

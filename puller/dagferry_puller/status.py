@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_left
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from dagferry_puller.histogram import Histogram
 from dagferry_shared import times
 from dagferry_shared.errors import Reason
 
@@ -59,27 +59,6 @@ class Repair(StrEnum):
     TREE = "tree"
     STATE = "state"
     ROOT = "root"
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Observations in buckets: ``counts[i]`` of at most ``bounds[i]``, the last one of all the rest."""
-
-    bounds: tuple[float, ...]
-    counts: tuple[int, ...]
-    total: float
-
-    @staticmethod
-    def empty(bounds: tuple[float, ...]) -> Histogram:
-        """Return one without observations."""
-        return Histogram(bounds, (0,) * (len(bounds) + 1), 0.0)
-
-    def observed(self, value: float) -> Histogram:
-        """Return it with one more observation."""
-        at = bisect_left(self.bounds, value)
-        return replace(
-            self, counts=(*self.counts[:at], self.counts[at] + 1, *self.counts[at + 1 :]), total=self.total + value
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +143,8 @@ class Status:
         tree_changes: times that the live tree looked changed, and was read again for it.
         tampered: entries that were extra, missing or changed in live trees.
         alarms: equivocations seen.
+        notifications: taken by POST /notify, since the start.
+        proven: whether notifications are relied on, and polls come at --notified-period.
         syncs: by outcome.
         refusals: by reason.
         repairs: by what was repaired.
@@ -196,6 +177,8 @@ class Status:
     tree_changes: int = 0
     tampered: int = 0
     alarms: int = 0
+    notifications: int = 0
+    proven: bool = False
     syncs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     refusals: dict[str, int] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Repair, 0))
@@ -253,6 +236,11 @@ class Recorder:
         self.beat()
         with self._lock:
             self._status = replace(self._status, fetched_bytes=self._status.fetched_bytes + count)
+
+    def notified(self) -> None:
+        """Count a notification."""
+        with self._lock:
+            self._status = replace(self._status, notifications=self._status.notifications + 1)
 
     def tree_changed(self) -> None:
         """Count a glance that found the live tree changed."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections import Counter
-from heapq import heappop, heappush
-from itertools import count, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,11 +15,11 @@ from dagferry_puller.s3reader import S3Reader, Timeouts
 from dagferry_puller.status import Outcome
 from dagferry_shared.errors import StoreUnreachable
 from support.bundles import Simulator, small_tree
+from support.clocks import Hours
 from support.proxy import FaultyProxy
 from support.scale import scale
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -29,32 +28,6 @@ if TYPE_CHECKING:
 HOUR = 3600.0
 PERIOD = 5.0
 LONGEST = 60.0 * (1 + backoff.JITTER)  # no wait is longer
-
-
-class Hours(daemon.Clock):
-    """A clock that jumps to what comes next: the end of a wait, or something that happens before."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._plans: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = count()
-
-    def at(self, moment: float, happens: Callable[[], None]) -> None:
-        """Let something happen."""
-        heappush(self._plans, (moment, next(self._numbers), happens))
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wait(self, event: threading.Event, seconds: float) -> bool:
-        end = self.now + seconds
-        while not event.is_set() and self._plans and self._plans[0][0] <= end:
-            moment, _, happens = heappop(self._plans)
-            self.now = max(self.now, moment)
-            happens()
-        if not event.is_set():
-            self.now = end
-        return event.is_set()
 
 
 class Pod:
