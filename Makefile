@@ -9,7 +9,7 @@ SECONDS ?= 120
 PARSER ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults fuzz demo bench clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw fuzz demo bench clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -34,9 +34,9 @@ format: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: $(READY)  ## All tests but the next two suites, in parallel; fails below 95 % branch coverage.
+test: $(READY)  ## All tests but the next three suites, in parallel; fails below 95 % branch coverage.
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults $(ARGS)
+	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults --ignore tests/rgw $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 
@@ -45,6 +45,13 @@ test-attacks: $(READY) ## Hostile stores, networks, documents and archives; LONG
 
 test-faults: $(READY) ## Kills and errors at each system call, full disks, broken stores; needs root and strace. LONG=1.
 	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/faults $(ARGS)
+
+# The tests on S3 of the other suites, on a real RGW; those with a server of their own are in "test".
+ON_RGW := tests/rgw tests/contract/test_stores.py tests/contract/test_readers.py tests/contract/test_s3_store.py \
+  tests/e2e/test_end_to_end.py tests/e2e/puller/test_s3.py tests/e2e/publisher/test_racing.py
+
+test-rgw: $(READY) ## Store contract, both commands and outages on a real Ceph RGW (apt-get, loopback, thrown away). LONG=1.
+	LONG=$(LONG) tests/rgw/with $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} -k 's3 or rgw' $(ON_RGW) $(ARGS)
 
 fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each; PARSER=tar for one. Not part of CI.
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \

@@ -12,7 +12,7 @@ import pytest
 
 from dagferry_shared.store.directory import DirectoryReader, DirectoryStore
 from dagferry_shared.store.memory import MemoryStore
-from support.moto_server import MotoServer
+from support.s3server import s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,17 +41,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def s3_environ() -> Iterator[dict[str, str]]:
-    """The environment of a client: of moto, or of a real RGW after ``eval "$(rgw env)"``."""
-    if "RGW_ENDPOINT" in os.environ:
-        yield {
-            "AWS_ENDPOINT_URL_S3": os.environ["RGW_ENDPOINT"],
-            "AWS_REGION": os.environ["RGW_REGION"],
-            "AWS_ACCESS_KEY_ID": os.environ["RGW_PUBLISHER_ACCESS_KEY"],
-            "AWS_SECRET_ACCESS_KEY": os.environ["RGW_PUBLISHER_SECRET_KEY"],
-            **({"AWS_CA_BUNDLE": os.environ["RGW_CA"]} if os.environ.get("RGW_CA") else {}),
-        }
-        return
-    with MotoServer() as server:
+    """The environment of a client."""
+    with s3_server() as server:
         yield server.environ
 
 

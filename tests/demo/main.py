@@ -21,7 +21,7 @@ sys.path.insert(0, os.fspath(Path(__file__).parents[1]))
 
 from demo.airflow_dags import VERSIONS, build_repository, git, wheels
 from demo.pod import COMMAND, Pod
-from support.moto_server import MotoServer
+from support.s3server import new_bucket, s3_server
 
 CACHE = Path(__file__).parents[2] / ".cache" / "demo"
 DAGCTL = [sys.executable, "-m", "dagferry_publisher"]
@@ -190,12 +190,9 @@ def run(store_kind: str, work: Path, stack: contextlib.ExitStack) -> None:
     started = time.monotonic()
     environ: dict[str, str] = {}
     if store_kind == "s3":
-        server = stack.enter_context(MotoServer())
-        environ, url = server.environ, "s3://dags/demo"
+        server = stack.enter_context(s3_server())
+        environ, url = server.environ, f"s3://{new_bucket(server)}/demo"
         os.environ.update(environ)
-        import boto3
-
-        boto3.client("s3").create_bucket(Bucket="dags")
     else:
         (work / "store").mkdir()
         url = f"file://{work}/store"

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 
 from demo.airflow_dags import git
 from demo.pod import Pod
-from support.moto_server import MotoServer
+from support.s3server import new_bucket, s3_server
 
 DAGCTL = [sys.executable, "-m", "dagferry_publisher"]
 PULLER = [sys.executable, "-m", "dagferry_puller"]
@@ -71,17 +70,8 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         (tmp_path / "store").mkdir()
         yield World(tmp_path, f"file://{tmp_path}/store", {})
         return
-    with MotoServer() as server:
-        client = boto3.client(
-            "s3",
-            endpoint_url=server.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
-        client.create_bucket(Bucket="dags")
-        client.close()
-        yield World(tmp_path, "s3://dags/prod", server.environ)
+    with s3_server() as server:
+        yield World(tmp_path, f"s3://{new_bucket(server)}/prod", server.environ)
 
 
 def test_a_running_pod_follows_publishes_and_a_rollback(world: World, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.moto_server import MotoServer
 from support.raw_server import RawServer, failure, reply
+from support.s3server import s3_server
 
 if TYPE_CHECKING:
     from support.dagctl import Result
@@ -34,8 +34,8 @@ def now() -> str:
 
 
 def test_no_bucket(site: Site, line: list[str]) -> None:
-    with MotoServer() as moto:
-        message = publish(site, line[0], moto.endpoint, NOT_FOUND).message
+    with s3_server() as server:
+        message = publish(site, line[0], server.endpoint, NOT_FOUND, **server.environ).message
     assert "the bucket does not exist: create it, or check the store URL and the endpoint" in message
 
 

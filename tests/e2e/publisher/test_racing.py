@@ -8,12 +8,11 @@ import io
 import json
 import multiprocessing
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 
-from support.moto_server import MotoServer
+from support.s3server import S3Server, new_bucket, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,23 +64,17 @@ def race(site: Site, tasks: Sequence[Sequence[Sequence[str]]]) -> list[list[tupl
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[MotoServer]:
-    with MotoServer() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture(params=["file", "s3"])
-def stored(request: pytest.FixtureRequest, own_site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+def stored(request: pytest.FixtureRequest, own_site: Site) -> Site:
     """A site on a store of each kind."""
     if request.param == "s3":
-        import boto3
-
-        moto = request.getfixturevalue("moto")
-        own_site.dagctl.environ.update(moto.environ, DAGFERRY_STORE=f"s3://race-{secrets.token_hex(4)}/some/prefix")
-        for name, value in moto.environ.items():
-            monkeypatch.setenv(name, value)
-        with contextlib.closing(boto3.client("s3")) as client:
-            client.create_bucket(Bucket=own_site.dagctl.environ["DAGFERRY_STORE"].split("/")[2])
+        server = request.getfixturevalue("server")
+        own_site.dagctl.environ.update(server.environ, DAGFERRY_STORE=f"s3://{new_bucket(server)}/some/prefix")
     return own_site
 
 

@@ -2,49 +2,43 @@
 
 from __future__ import annotations
 
-import secrets
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from support.bundles import Simulator, small_tree
-from support.moto_server import MotoServer
 from support.pods import Pod
+from support.s3server import S3Server, client, new_bucket, s3_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[MotoServer]:
-    with MotoServer() as running:
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
         yield running
 
 
 @pytest.fixture
-def upload(server: MotoServer, simulator: Simulator) -> Callable[[], str]:
-    bucket = f"test-{secrets.token_hex(8)}"
-    environ = server.environ
-    keys = {name.lower(): environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+def upload(server: S3Server, simulator: Simulator) -> Callable[[], str]:
+    bucket = new_bucket(server)
 
     def all_objects() -> str:
-        where = {"endpoint_url": environ["AWS_ENDPOINT_URL_S3"], "region_name": environ["AWS_REGION"]}
-        with closing(boto3.client("s3", **keys, **where)) as client:
-            client.create_bucket(Bucket=bucket)
+        with closing(client(server)) as s3:
             # The pointer last: content before what names it.
             files = sorted(simulator.directory.rglob("*"), key=lambda p: p.name == "pointer.json")
             for path in (p for p in files if p.is_file()):
                 key = path.relative_to(simulator.directory).as_posix()
-                client.put_object(Bucket=bucket, Key=f"dags/{key}", Body=path.read_bytes())
+                s3.put_object(Bucket=bucket, Key=f"dags/{key}", Body=path.read_bytes())
         return f"s3://{bucket}/dags"
 
     return all_objects
 
 
 def test_run_on_s3_follows_the_channel(
-    pod: Pod, simulator: Simulator, server: MotoServer, upload: Callable[[], str]
+    pod: Pod, simulator: Simulator, server: S3Server, upload: Callable[[], str]
 ) -> None:
     first = simulator.publish(small_tree("one"), "a")
     running = pod.run(store=upload(), environ=server.environ)
@@ -59,7 +53,7 @@ def test_run_on_s3_follows_the_channel(
     assert server.environ["AWS_SECRET_ACCESS_KEY"] not in running.text()
 
 
-def test_once_on_s3_tells_a_missing_bucket(pod: Pod, server: MotoServer) -> None:
+def test_once_on_s3_tells_a_missing_bucket(pod: Pod, server: S3Server) -> None:
     result = pod.once(store="s3://no-such-bucket-here/dags", environ=server.environ)
     assert result.code == 8
     assert "bucket" in result.stderr
