@@ -24,6 +24,8 @@ _MODULES = {
     **dict.fromkeys(("history", "list", "show", "diff"), "history"),
     "verify": "verify",
     "archive": "archive",
+    "doctor": "doctor",
+    "setup": "setup",
     **dict.fromkeys(("config", "context"), "config"),
 }
 

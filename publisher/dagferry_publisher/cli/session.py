@@ -49,6 +49,10 @@ class Cli:
         """Return a common option's value; UsageError if it is missing."""
         return self.settings.one(option, self._given.get(option))
 
+    def given(self, option: str) -> str | None:
+        """Return a common option's value as it was given on the command line."""
+        return self._given.get(option)
+
     @property
     def store(self) -> Store:
         """The store."""
@@ -59,6 +63,11 @@ class Cli:
     def trust(self) -> TrustFile:
         """Read the trust file."""
         return trust.parse(keyring.read_bounded(self.one("trust"), "trust", trust.MAX_TRUST_FILE))
+
+    def bundle(self) -> str:
+        """Return the bundle's name: as given, else the trust file's."""
+        asked = self.settings.find("bundle", self._given.get("bundle"))
+        return names.name(asked.value[0] if asked else self.trust().bundle, "--bundle")
 
     def chain(self, channel: str | None = None, *, begin_epoch: bool = False) -> Chain:
         """Open a channel; Refused if the trust file is of another bundle or does not know the channel."""
