@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PROJECT_FILE = "dagctl.toml"
 PATHS = frozenset({"trust", "repo", "release-key", "pointer-key"})  # in a file: relative to that file
-LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key"})
+LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key", "notify"})
 KNOWN = (
     frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "pipeline", "level"})
     | PATHS

@@ -43,11 +43,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who writes entries, with which keys, and how long they are valid (None: for ever)."""
+    """Who writes entries, with which keys, how long they are valid (None: for ever), and who is told at once."""
 
     actor: str
     signers: Sequence[Signer]
     ttl: timedelta | None = None
+    committed: Callable[[], None] = lambda: None
 
 
 def ensure_history(chain: Chain, signed: Signed[Pointer]) -> None:
@@ -212,6 +213,7 @@ class Transaction:
         return self._committed(signed)
 
     def _committed(self, signed: Signed[Pointer]) -> Signed[Pointer]:
+        self.writer.committed()
         try:
             ensure_history(self.chain, signed)
         except StoreError as error:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from dagferry_publisher.cli.command import BUNDLE, JSON, STORE, TARGET, TRUST, command
-from dagferry_publisher.cli.options import DryRun, Expires, PointerKey, Reason
-from dagferry_publisher.cli.output import show_outcome
+from dagferry_publisher.cli.moving import move
+from dagferry_publisher.cli.options import DryRun, Expires, Notify, PointerKey, Reason
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.ops import hold, promote, refresh, repair
 from dagferry_shared import names
@@ -17,7 +17,12 @@ from dagferry_shared import names
 def _register_hold(app: typer.Typer) -> None:
     @command(app, "hold", *TARGET)
     def run_hold(
-        cli: Cli, pointer_key: PointerKey = None, expires: Expires = None, reason: Reason = "", dry_run: DryRun = False
+        cli: Cli,
+        pointer_key: PointerKey = None,
+        expires: Expires = None,
+        reason: Reason = "",
+        dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Hold a channel where it is: publish and promote upload, and move nothing, until dagctl resume.
 
@@ -25,21 +30,33 @@ def _register_hold(app: typer.Typer) -> None:
         Example: dagctl hold --reason "incident 4711"
         """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
-        show_outcome(cli.out, hold.hold(chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run))
+        why = names.text(reason, "--reason")
+        move(cli, notify, writer, lambda w: hold.hold(chain, w, reason=why, dry_run=dry_run))
 
     @command(app, "resume", *TARGET)
     def run_resume(
-        cli: Cli, pointer_key: PointerKey = None, expires: Expires = None, reason: Reason = "", dry_run: DryRun = False
+        cli: Cli,
+        pointer_key: PointerKey = None,
+        expires: Expires = None,
+        reason: Reason = "",
+        dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Lift a hold, and say what the next publish meets. Nothing is deployed by it."""
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
-        show_outcome(cli.out, hold.resume(chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run))
+        why = names.text(reason, "--reason")
+        move(cli, notify, writer, lambda w: hold.resume(chain, w, reason=why, dry_run=dry_run))
 
 
 def _register_refresh(app: typer.Typer) -> None:
     @command(app, "refresh", *TARGET)
     def run_refresh(
-        cli: Cli, pointer_key: PointerKey = None, expires: Expires = None, reason: Reason = "", dry_run: DryRun = False
+        cli: Cli,
+        pointer_key: PointerKey = None,
+        expires: Expires = None,
+        reason: Reason = "",
+        dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Sign the live release again, with a new expiry; a hold stays. Run it on a schedule where pointers expire.
 
@@ -47,7 +64,8 @@ def _register_refresh(app: typer.Typer) -> None:
         Example: dagctl refresh --expires 7d
         """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
-        show_outcome(cli.out, refresh.refresh(chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run))
+        why = names.text(reason, "--reason")
+        move(cli, notify, writer, lambda w: refresh.refresh(chain, w, reason=why, dry_run=dry_run))
 
 
 def _register_promote(app: typer.Typer) -> None:
@@ -60,6 +78,7 @@ def _register_promote(app: typer.Typer) -> None:
         expires: Expires = None,
         reason: Reason = "",
         dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Move a channel to what another one has live, if its own trust rules accept that release.
 
@@ -68,13 +87,13 @@ def _register_promote(app: typer.Typer) -> None:
         """
         origin = cli.chain(source)
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run, channel=target)
-        outcome = promote.promote(origin, chain, writer, reason=names.text(reason, "--reason"), dry_run=dry_run)
-        show_outcome(cli.out, outcome)
+        why = names.text(reason, "--reason")
+        move(cli, notify, writer, lambda w: promote.promote(origin, chain, w, reason=why, dry_run=dry_run))
 
 
 def _register_repair(app: typer.Typer) -> None:
     @command(app, "repair", *TARGET)
-    def run_repair(
+    def run_repair(  # noqa: PLR0913 - a parameter is an option here
         cli: Cli,
         pointer_key: PointerKey = None,
         expires: Expires = None,
@@ -86,6 +105,7 @@ def _register_repair(app: typer.Typer) -> None:
             ),
         ] = False,
         dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Bring back a pointer that is gone, damaged or behind its history, from the newest history copy that verifies.
 
@@ -93,7 +113,7 @@ def _register_repair(app: typer.Typer) -> None:
         """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
         why = names.text(reason, "--reason")
-        show_outcome(cli.out, repair.repair(chain, writer, reason=why, new_epoch=new_epoch, dry_run=dry_run))
+        move(cli, notify, writer, lambda w: repair.repair(chain, w, reason=why, new_epoch=new_epoch, dry_run=dry_run))
 
 
 def register(app: typer.Typer) -> None:

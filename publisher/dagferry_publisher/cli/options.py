@@ -37,3 +37,15 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Check everything and sa
 Actor = Annotated[
     str | None, typer.Option("--actor", help=env_help("actor", "Who acts [default: CI's user, user@host]."))
 ]
+Notify = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notify",
+        metavar="URL",
+        help=env_help(
+            "notify",
+            "POST there once the pointer has moved: a puller or the relay, http[s]://HOST:PORT (/notify is added). It "
+            "can be given again. Token: DAGFERRY_NOTIFY_TOKEN or DAGFERRY_NOTIFY_TOKEN_FILE. A failure is a warning.",
+        ),
+    ),
+]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dagferry_publisher.cli.people import People
+    from dagferry_publisher.notify import Told
     from dagferry_publisher.ops.outcome import Outcome
     from dagferry_shared.pointer import Pointer
 
@@ -62,8 +63,8 @@ def pointer_line(content: Pointer) -> str:
     return f"{content.bundle}/{content.channel} is at commit {content.commit[:SHORT]}, sequence {position}{held}"
 
 
-def show_outcome(out: Output, outcome: Outcome) -> None:
-    """Print what an operation did."""
+def show_outcome(out: Output, outcome: Outcome, told: Sequence[Told] = ()) -> None:
+    """Print what an operation did, and who was told of it."""
 
     def show() -> None:
         if outcome.dry_run:
@@ -75,5 +76,7 @@ def show_outcome(out: Output, outcome: Outcome) -> None:
             out.line(pointer_line(outcome.pointer.content))
         if outcome.note:
             out.line(outcome.note)
+        if any(one.ok for one in told):
+            out.line(f"notified: {', '.join(one.url for one in told if one.ok)}")
 
-    out.emit(outcome.as_json(), show)
+    out.emit({**outcome.as_json(), "notified": [one.as_json() for one in told]}, show)

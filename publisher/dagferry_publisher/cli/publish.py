@@ -11,8 +11,8 @@ import typer
 from dagferry_publisher import repository
 from dagferry_publisher.archive import DEFAULT_LEVEL, MAX_LEVEL
 from dagferry_publisher.cli.command import TARGET, command, env_help
-from dagferry_publisher.cli.options import DryRun, Expires, PointerKey, Reason, ReleaseKey
-from dagferry_publisher.cli.output import show_outcome
+from dagferry_publisher.cli.moving import move
+from dagferry_publisher.cli.options import DryRun, Expires, Notify, PointerKey, Reason, ReleaseKey
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.errors import UsageError
 from dagferry_publisher.gitrepo import Repo
@@ -140,6 +140,7 @@ def register(app: typer.Typer) -> None:
         force: _Force = False,
         new_epoch: _NewEpoch = False,
         dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Pack the DAGs at a commit, sign them, upload them, and make them live in one atomic step.
 
@@ -174,5 +175,5 @@ def register(app: typer.Typer) -> None:
         )
         if not dry_run:
             cli.ready_to_write(chain)
-        outcome = publish(chain, request, writer, signers, dry_run=dry_run, progress=cli.out.progress)
-        show_outcome(cli.out, outcome)
+        progress = cli.out.progress
+        move(cli, notify, writer, lambda w: publish(chain, request, w, signers, dry_run=dry_run, progress=progress))

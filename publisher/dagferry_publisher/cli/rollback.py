@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from dagferry_publisher.cli.command import TARGET, command
-from dagferry_publisher.cli.options import DryRun, Expires, PointerKey, Reason
-from dagferry_publisher.cli.output import show_outcome
+from dagferry_publisher.cli.moving import move
+from dagferry_publisher.cli.options import DryRun, Expires, Notify, PointerKey, Reason
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.ops.rollback import RollbackRequest, rollback
 from dagferry_shared import names
@@ -33,6 +33,7 @@ def register(app: typer.Typer) -> None:
             bool, typer.Option("--no-hold", help="Let the next publish move the channel; by default it is held.")
         ] = False,
         dry_run: DryRun = False,
+        notify: Notify = None,
     ) -> None:
         """Bring every pod of a channel back, in seconds.
 
@@ -45,4 +46,4 @@ def register(app: typer.Typer) -> None:
         """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
         request = RollbackRequest(to, names.text(reason, "--reason"), hold=not no_hold)
-        show_outcome(cli.out, rollback(chain, writer, request, dry_run=dry_run))
+        move(cli, notify, writer, lambda writer: rollback(chain, writer, request, dry_run=dry_run))

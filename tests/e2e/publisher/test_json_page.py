@@ -66,7 +66,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     dagctl("trust check", "trust", "check")
     dagctl("publish", "publish", "--commit", "HEAD~1")
     dagctl("publish", "publish")
-    dagctl("rollback", "rollback")
+    dagctl("rollback", "rollback", "--notify", "http://127.0.0.1:1")
     history = dagctl("history", "history")
     commits = [entry["commit"] for entry in history["entries"][:2]]
     dagctl("list", "list")
