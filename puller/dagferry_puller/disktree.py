@@ -10,8 +10,6 @@ import errno
 import os
 import stat
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
@@ -133,30 +131,49 @@ def scan_for(fd: int, release: Release) -> Found:
     return scan(fd, max_files=release.archive.files, max_bytes=release.archive.unpacked_size)
 
 
-def fingerprint(fd: int) -> bytes:
-    """Digest what stat tells of a tree: it is another one after every change that a system call makes.
+class Glance:
+    """What stat told of every entry of a tree, cheap to ask again: it is something else after every change.
 
-    Path, type, mode, inode, size, mtime and ctime of each entry, of which ctime cannot be set back without privileges.
-    What hides from it: a second change within one tick of the file system's clock, a store through a memory mapping
-    that was made before, and rot on the disk. They are for the full check, which reads every byte.
+    The ctime of a file changes with its content, mode, owner and times, that of a directory with its names, and it
+    cannot be set back without privileges. What hides from it: a second change within one tick of the file system's
+    clock, a store through a memory mapping that was made before, and rot on the disk. They are for the full check.
 
     Args:
-        fd: its open directory.
+        fd: the tree's open directory.
 
     Raises:
-        OSError: it changed meanwhile, or cannot be read.
+        OSError: the tree changed meanwhile, or cannot be read.
     """
+
+    def __init__(self, fd: int) -> None:
+        self._top = _identity(fd)
+        self._paths: list[str] = []
+        self._told: list[int] = []
+        pending = ["."]
+        while pending:  # a directory's own times come before its names, so that a name that is added meanwhile shows
+            path = pending.pop()
+            with fsio.closing(fsio.directory(path, fd)) as directory, os.scandir(directory) as listing:
+                for entry in listing:
+                    info = entry.stat(follow_symlinks=False)
+                    self._paths.append(f"{path}/{entry.name}")
+                    self._told.append(info.st_ctime_ns << 64 | info.st_size)
+                    if stat.S_ISDIR(info.st_mode):
+                        pending.append(self._paths[-1])
+
+    def holds(self, fd: int) -> bool:
+        """Tell whether all of the tree is as it was."""
+        look = os.stat
+        try:
+            told = [
+                info.st_ctime_ns << 64 | info.st_size
+                for path in self._paths
+                for info in (look(path, dir_fd=fd, follow_symlinks=False),)
+            ]
+        except OSError:
+            return False
+        return told == self._told and _identity(fd) == self._top
+
+
+def _identity(fd: int) -> tuple[int, int, int]:
     top = os.fstat(fd)
-    digest = blake2b(f"{top.st_dev} {top.st_mode} {top.st_ino} {top.st_mtime_ns} {top.st_ctime_ns}".encode())
-    pending = ["."]
-    while pending:
-        path = pending.pop()
-        with fsio.closing(fsio.directory(path, fd)) as directory, os.scandir(directory) as listing:
-            for entry in sorted(listing, key=attrgetter("name")):
-                name = f"{path}/{entry.name}"
-                info = entry.stat(follow_symlinks=False)
-                times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
-                digest.update(os.fsencode(f"{name}\0{info.st_mode} {info.st_ino} {info.st_size} {times}\0"))
-                if stat.S_ISDIR(info.st_mode):
-                    pending.append(name)
-    return digest.digest()
+    return top.st_dev, top.st_ino, top.st_ctime_ns

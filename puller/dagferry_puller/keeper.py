@@ -16,6 +16,7 @@ from dagferry_shared.rules import Signed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dagferry_puller.disktree import Glance
     from dagferry_puller.status import Recorder
     from dagferry_puller.volume import Volume
     from dagferry_shared.pointer import Pointer
@@ -41,7 +42,7 @@ class Keeper:
         self._recheck = recheck
         self._clock = clock
         self._verified_at = 0.0
-        self._glance: bytes | None = None  # the tree's fingerprint when it was last verified
+        self._glance: Glance | None = None  # at the tree when it was last read whole
         self._tree_is_good = False
         self._rules: Rules | None = None
         self._was_good = False
@@ -83,9 +84,9 @@ class Keeper:
         self.version, self.release, self.revoked = version, signed, None
         self._rules, self.damage, self._was_good = rules, None, True
         self.unkept = False
-        # Stamping changed every entry after the tree was verified, so the fingerprint is taken now. What somebody who
-        # can write to the volume changes within these milliseconds is found by the next full check.
-        self._glance, self._verified_at, self._tree_is_good = self._volume.fingerprint(version), self._clock(), True
+        # Stamping changed every entry after the tree was verified, so the glance is now. What somebody who can write
+        # to the volume changes within these milliseconds is found by the next full check.
+        self._glance, self._verified_at, self._tree_is_good = self._volume.glance(version), self._clock(), True
 
     def forget(self) -> None:
         """Note that nothing is live."""
@@ -139,12 +140,13 @@ class Keeper:
 
     def _look_at_tree(self, version: str, content: Release) -> None:
         """Read the whole tree again if a glance at it shows a change, or if it is time."""
-        now, glance = self._clock(), self._volume.fingerprint(version)  # before reading: see what changes meanwhile
-        changed = glance is None or glance != self._glance
+        now, old = self._clock(), self._glance
+        changed = old is None or not self._volume.holds(version, old)
         if not changed and now - self._verified_at < self._recheck:
             return
-        if changed and self._glance is not None:
+        if changed and old is not None:
             self._recorder.tree_changed()
+        glance = self._volume.glance(version)  # before reading: what changes meanwhile shows at the next look
         with self._recorder.step(Step.VERIFY):
             found = self._volume.scan(version, content)
         self._tree_is_good = found is not None and found.is_tree(content.tree)

@@ -77,11 +77,17 @@ class Volume:
         with self.opened(version) as fd:
             return None if fd is None else disktree.scan_for(fd, release)
 
-    def fingerprint(self, version: str) -> bytes | None:
-        """Return what stat tells of a version; None if it cannot tell: then the version is worth reading again."""
+    def glance(self, version: str) -> disktree.Glance | None:
+        """Note what stat tells of a version; None if it cannot tell: then the version is worth reading again."""
         with suppress(OSError), self.opened(version) as fd:
-            return b"" if fd is None else disktree.fingerprint(fd)
+            return None if fd is None else disktree.Glance(fd)
         return None
+
+    def holds(self, version: str, glance: disktree.Glance) -> bool:
+        """Tell whether stat still tells the same of a version."""
+        with suppress(OSError), self.opened(version) as fd:
+            return fd is not None and glance.holds(fd)
+        return False
 
     def stamp(self, version: str) -> int:
         """Return the whole second that a version got when it last went live: each swap gives a higher one."""

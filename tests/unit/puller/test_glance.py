@@ -45,51 +45,61 @@ def version_of(volume: Volume) -> Path:
 @pytest.mark.parametrize("change", CONTENT)
 def test_every_change_shows(volume: Volume, tmp_path: Path, change: Change) -> None:
     (tmp_path / "outside").mkdir()
-    before = volume.fingerprint(VERSION)
+    before = volume.glance(VERSION)
+    assert before
+    assert volume.holds(VERSION, before)
     change(version_of(volume), tmp_path / "outside")
-    assert volume.fingerprint(VERSION) not in (before, None)
+    assert not volume.holds(VERSION, before)
 
 
 def test_reading_does_not_show(volume: Volume) -> None:
-    before = volume.fingerprint(VERSION)
+    before = volume.glance(VERSION)
     assert before
     for path in version_of(volume).rglob("*"):
         if path.is_file():
             path.read_bytes()
-    assert volume.fingerprint(VERSION) == before
+    assert volume.holds(VERSION, before)
 
 
-def test_version_that_is_not_there_is_told_from_one_that_cannot_be_looked_at(
+def test_version_that_is_not_there_or_cannot_be_looked_at_is_worth_a_whole_look(
     volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert volume.fingerprint(f"{commit_id('b')}-{'0' * 64}") == b""
+    before = volume.glance(VERSION)
+    assert before
+    other = f"{commit_id('b')}-{'0' * 64}"
+    assert volume.glance(other) is None
+    assert not volume.holds(other, before)
 
-    def failing(_: int) -> bytes:
+    def failing(_: int) -> disktree.Glance:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(disktree, "fingerprint", failing)
-    assert volume.fingerprint(VERSION) is None
+    monkeypatch.setattr(disktree, "Glance", failing)
+    assert volume.glance(VERSION) is None
 
 
-def test_entry_that_vanishes_during_the_glance_is_worth_a_whole_look(
-    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.fsencode
+def test_name_that_comes_while_the_directory_is_listed_shows(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = version_of(volume) / DEEP
+    real = os.scandir
 
-    def vanishing(name: str) -> bytes:
-        if "etl.py" in name:
-            (version_of(volume) / "deep").rename(tmp_path / "gone")
-        return real(name)
+    def adding(directory: int) -> Iterator[os.DirEntry[str]]:
+        listed = real(directory)
+        if os.path.samestat(os.fstat(directory), deep.parent.stat()):
+            (deep.parent / "late.py").write_text("x")
+        return listed
 
-    monkeypatch.setattr(os, "fsencode", vanishing)
-    assert volume.fingerprint(VERSION) is None
+    monkeypatch.setattr(os, "scandir", adding)
+    before = volume.glance(VERSION)
+    monkeypatch.undo()
+    assert before
+    assert not volume.holds(VERSION, before)
 
 
 @pytest.mark.parametrize("seconds", [-(2**33), 2**34])
 def test_times_before_1970_and_far_ahead_are_no_trouble(volume: Volume, seconds: int) -> None:
-    before = volume.fingerprint(VERSION)
+    before = volume.glance(VERSION)
+    assert before
     os.utime(version_of(volume) / DEEP, (seconds, seconds))
-    assert volume.fingerprint(VERSION) not in (before, None)
+    assert not volume.holds(VERSION, before)
 
 
 @pytest.mark.parametrize("name", ["versions", ".dagferry", ".dagferry/leases"])
