@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dagferry_publisher.errors import UnsafeStore
 from dagferry_shared import times
-from dagferry_shared.errors import Reason, Refused, StoreConflict, StoreError
+from dagferry_shared.errors import Reason, Refused, StoreConflict, StoreError, StoreUnreachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dagferry_shared.store import Store
 
 MAX_SKEW = timedelta(seconds=60)
-_TRIES = 2  # a right write that is refused once may have been sent twice on the way
+_TRIES = 2  # a right write that is refused once may have been sent twice on the way; a lost answer says nothing
 
 
 def _refused(write: Callable[[], str]) -> bool:
@@ -38,12 +38,16 @@ def prove_conditional_writes(store: Store, layout: Layout) -> None:
 
     Raises:
         UnsafeStore: the store ignores conditions, or never accepts a right one.
+        StoreUnreachable: also the second try got no answer.
     """
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
         key = layout.scratch(secrets.token_hex(16))
         try:
             if _proves(store, key):
                 return
+        except StoreUnreachable:
+            if attempt == _TRIES - 1:
+                raise
         finally:
             with suppress(StoreError):  # the proof counts; what is left expires by the bucket's lifecycle rule
                 store.discard(key)

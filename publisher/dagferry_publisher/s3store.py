@@ -1,9 +1,9 @@
-"""The write side of S3 by boto3, with the settings that Ceph RGW needs; the only module that knows boto3."""
+"""The write side of S3 by boto3, with the settings that Ceph RGW needs."""
 
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -11,26 +11,17 @@ from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO
 
 import boto3
-from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConfigParseError,
-    CredentialRetrievalError,
-    InvalidConfigError,
-    NoCredentialsError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSLError,
-)
+from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
+from dagferry_publisher.patience import Patience, StoreAway, patient
+from dagferry_publisher.s3errors import NoSuchKey, NotModified, first_line, translated
 from dagferry_shared.errors import BlobMissing, StoreConflict, StoreDenied, StoreError, StoreUnreachable
 from dagferry_shared.store import Blob, BlobInfo, check_key
 from dagferry_shared.store.reading import CHUNK_BYTES, Interrupted, bounded, resumed, valid_keys
-from dagferry_shared.store.s3common import bare_etag, error_for
+from dagferry_shared.store.s3common import bare_etag
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -38,12 +29,10 @@ if TYPE_CHECKING:
 
     from botocore.response import StreamingBody
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef
+    from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef, ListObjectsV2RequestTypeDef
 
 MULTIPART_BYTES = 64 << 20  # a larger object is sent in parts; conditions do not hold for those (RGW ignores them)
 _PART_BYTES = 16 << 20
-_PARTIAL_CONTENT = 206
-_WRONG_SETTINGS = (ConfigParseError, CredentialRetrievalError, InvalidConfigError, PartialCredentialsError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +51,19 @@ class S3Store:
         prefix: of every key; without slashes at its ends.
         timeouts: of each request.
 
+    Attributes:
+        patience: how long requests are repeated while the store is away; none unless it is set.
+
     Raises:
         StoreDenied: the settings cannot be used.
         StoreUnreachable: the endpoint is not a URL.
     """
 
     def __init__(self, bucket: str, prefix: str = "", *, timeouts: Timeouts = Timeouts()) -> None:
+        self.patience = Patience()
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        with _translated(f"open {self._url('')}"):
+        with translated(f"open {self._url('')}"):
             session = boto3.session.Session()
             # A retry of a conditional write meets its own first attempt and reports a conflict.
             self._once = _client(session, 1, timeouts)
@@ -87,6 +80,7 @@ class S3Store:
         self._once.close()
         self._client.close()
 
+    @patient
     def get(self, key: str, *, limit: int, if_none_match: str | None = None) -> Blob | None:
         """See BlobReader.get."""
         request = self._request(key)
@@ -94,7 +88,7 @@ class S3Store:
             request["IfNoneMatch"] = f'"{if_none_match}"'
         try:
             response = self._get(request)
-        except _NotModified:
+        except NotModified:
             if if_none_match:
                 return None
             raise
@@ -108,11 +102,12 @@ class S3Store:
         """See BlobReader.stream."""
         return resumed(partial(self._open_at, check_key(key)), key, limit)
 
+    @patient
     def head(self, key: str) -> BlobInfo | None:
         """See Store.head."""
         what = f"look at {self._url(key)}"
         try:
-            with _translated(what):
+            with translated(what):
                 found = self._client.head_object(Bucket=self._bucket, Key=self._prefix + check_key(key))
         except BlobMissing:
             return None
@@ -120,24 +115,32 @@ class S3Store:
 
     def put(self, key: str, body: bytes | BinaryIO) -> None:
         """See Store.put."""
-        name = self._prefix + check_key(key)
         source = BytesIO(body) if isinstance(body, bytes) else body
-        size = _remaining(source)
-        with _translated(f"write {self._url(key)}"):
-            if size <= MULTIPART_BYTES:
-                self._client.put_object(Bucket=self._bucket, Key=name, Body=source)
-                return
-            config = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
-            self._client.upload_fileobj(source, self._bucket, name, Config=config)
+        start = source.tell()
+        size = source.seek(0, os.SEEK_END) - start
+        self._send(check_key(key), source, start, size)
+        if size <= MULTIPART_BYTES:
+            return
         stored = self.head(key)
         if stored is None or stored.size != size:
             kept = stored.size if stored else "none"
             raise StoreUnreachable(f"cannot write {self._url(key)}: {size} bytes were sent, the store has {kept}")
 
+    @patient
+    def _send(self, key: str, source: BinaryIO, start: int, size: int) -> None:
+        source.seek(start)
+        name = self._prefix + key
+        with translated(f"write {self._url(key)}"):
+            if size <= MULTIPART_BYTES:
+                self._client.put_object(Bucket=self._bucket, Key=name, Body=source)
+                return
+            config = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
+            self._client.upload_fileobj(source, self._bucket, name, Config=config)
+
     def create(self, key: str, data: bytes) -> str:
         """See Store.create."""
         what = f"create {self._url(key)}"
-        with _translated(what, conditional=True):
+        with self._once_only(), translated(what, conditional=True):
             done = self._once.put_object(
                 Bucket=self._bucket, Key=self._prefix + check_key(key), Body=data, IfNoneMatch="*"
             )
@@ -147,12 +150,12 @@ class S3Store:
         """See Store.replace."""
         what = f"replace {self._url(key)}"
         try:
-            with _translated(what, conditional=True):
+            with self._once_only(), translated(what, conditional=True):
                 # Unquoted: RGW compares with the quotes, so a quoted ETag never matches there.
                 done = self._once.put_object(
                     Bucket=self._bucket, Key=self._prefix + check_key(key), Body=data, IfMatch=etag
                 )
-        except _NoSuchKey as error:  # AWS's answer where RGW says 412
+        except NoSuchKey as error:  # AWS's answer where RGW says 412
             raise StoreConflict(f"cannot {what}: it was removed") from error
         return bare_etag(done.get("ETag"), what)
 
@@ -160,25 +163,36 @@ class S3Store:
         """See Store.keys."""
         check_key(prefix + "x")
         start = self._prefix + prefix
-        pages = self._client.get_paginator("list_objects_v2")
-        with _translated(f"list {self._url(prefix)}"):
-            for page in pages.paginate(Bucket=self._bucket, Prefix=start):
-                names = (found["Key"] for found in page.get("Contents", []))
-                yield from valid_keys(name.removeprefix(self._prefix) for name in names if name.startswith(start))
+        token = None
+        while True:
+            names, token = self._page(start, token)
+            yield from valid_keys(name.removeprefix(self._prefix) for name in names if name.startswith(start))
+            if not token:
+                return
+
+    @patient
+    def _page(self, start: str, token: str | None) -> tuple[list[str], str | None]:
+        request: ListObjectsV2RequestTypeDef = {"Bucket": self._bucket, "Prefix": start}
+        if token:
+            request["ContinuationToken"] = token
+        with translated(f"list s3://{self._bucket}/{start}"):
+            page = self._client.list_objects_v2(**request)
+        return [found["Key"] for found in page.get("Contents", [])], page.get("NextContinuationToken")
 
     def discard(self, key: str) -> None:
         """See Store.discard."""
         try:
-            with _translated(f"remove {self._url(key)}"):
+            with translated(f"remove {self._url(key)}"):
                 self._client.delete_object(Bucket=self._bucket, Key=self._prefix + check_key(key))
         except (StoreDenied, BlobMissing):
             return
 
+    @patient
     def now(self) -> datetime:
         """See Store.now; any answer tells the time, a refusal too."""
         what = f"ask {self._url('')} for the time"
         try:
-            with _translated(what):
+            with translated(what):
                 answer = self._client.head_object(Bucket=self._bucket, Key=f"{self._prefix}clock")
                 date = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
         except StoreError as error:
@@ -198,9 +212,21 @@ class S3Store:
 
     def _get(self, request: GetObjectRequestTypeDef) -> GetObjectOutputTypeDef:
         what = f"read s3://{request['Bucket']}/{request['Key']}"
-        with _translated(what, conditional="IfMatch" in request):
+        with translated(what, conditional="IfMatch" in request):
             return self._client.get_object(**request)
 
+    @contextmanager
+    def _once_only(self) -> Iterator[None]:
+        """Around a conditional write, which is not repeated: its error comes when the store is there to be asked."""
+        try:
+            yield
+        except StoreAway:
+            if self.patience.seconds:
+                with suppress(StoreError):
+                    self.head("any")
+            raise
+
+    @patient
     def _open_at(self, key: str, offset: int, etag: str | None) -> tuple[str, Generator[bytes]]:
         what = f"read {self._url(key)}"
         request = self._request(key)
@@ -212,14 +238,6 @@ class S3Store:
             response["Body"].close()
             raise StoreUnreachable(f"cannot {what} to its end: the store did not send the rest when asked to")
         return bare_etag(response.get("ETag"), what), chunks
-
-
-class _NotModified(StoreUnreachable):
-    """304; an error only where it was not asked for."""
-
-
-class _NoSuchKey(BlobMissing):
-    """The object is missing, in a bucket that is not."""
 
 
 def _client(session: boto3.session.Session, attempts: int, timeouts: Timeouts) -> S3Client:
@@ -246,45 +264,6 @@ def _chunks(body: StreamingBody, size: int, what: str) -> Generator[bytes]:
         while chunk := body.read(size):
             yield chunk
     except (BotoCoreError, HTTPError, OSError) as error:
-        raise Interrupted(f"cannot {what} to its end: {_first_line(error)}") from error
+        raise Interrupted(f"cannot {what} to its end: {first_line(error)}") from error
     finally:
         body.close()
-
-
-def _remaining(source: BinaryIO) -> int:
-    start = source.tell()
-    end = source.seek(0, os.SEEK_END)
-    source.seek(start)
-    return end - start
-
-
-@contextmanager
-def _translated(what: str, *, conditional: bool = False) -> Iterator[None]:
-    """Turn whatever boto3 raises into the store error that it means."""
-    try:
-        yield
-    except ClientError as error:
-        raise _answered(error, what, conditional=conditional) from error
-    except NoCredentialsError as error:
-        raise StoreDenied(
-            f"cannot {what}: no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
-        ) from error
-    except (ProfileNotFound, *_WRONG_SETTINGS) as error:
-        raise StoreDenied(f"cannot {what}: the AWS settings cannot be used: {_first_line(error)}") from error
-    except (BotoCoreError, Boto3Error, HTTPError, OSError) as error:
-        raise StoreUnreachable(f"cannot {what}: {_first_line(error)}") from error
-
-
-def _answered(error: ClientError, what: str, *, conditional: bool) -> StoreError:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = error.response.get("Error", {}).get("Code") or ""  # None for an empty element
-    if code == "304":
-        return _NotModified(f"cannot {what}: 304 without being asked for")
-    meant = error_for(status, code, what, conditional=conditional)
-    return _NoSuchKey(*meant.args) if code == "NoSuchKey" else meant
-
-
-def _first_line(error: Exception) -> str:
-    line = str(error).partition("\n")[0][:300]
-    unknown = "local issuer" in line or "self-signed" in line or "self signed" in line
-    return f"{line}: set AWS_CA_BUNDLE" if isinstance(error, SSLError) and unknown else line

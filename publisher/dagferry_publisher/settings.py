@@ -21,6 +21,7 @@ PATHS = frozenset({"trust", "repo", "release-key", "pointer-key"})  # in a file:
 LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key", "notify"})
 KNOWN = (
     frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "pipeline", "level"})
+    | {"store-wait"}
     | PATHS
     | LISTS
 )

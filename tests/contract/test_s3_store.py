@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import socket
 import subprocess
 import sys
 from contextlib import closing
@@ -9,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dagferry_publisher.patience import Patience
 from dagferry_publisher.s3store import MULTIPART_BYTES, S3Store, Timeouts
 from dagferry_publisher.stores import open_store
 from dagferry_shared.errors import BlobMissing, StoreConflict, StoreDenied, StoreError, StoreUnreachable
 from dagferry_shared.store.directory import DirectoryStore
 from dagferry_shared.store.url import BadStoreUrl
+from support import tls
 from support.raw_server import RawServer, failure, reply
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
@@ -120,6 +123,79 @@ def test_an_unconditional_write_is_tried_once_more(connect: Connect) -> None:
     with RawServer(failure("503 Slow Down", "SlowDown"), reply("200 OK")) as server:
         connect(server.endpoint).put("key", b"data")
     assert len(server.requests) == 2
+
+
+AWAY = failure("503 Slow Down", "SlowDown")
+LISTED = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+
+
+@pytest.fixture
+def patient_store(connect: Connect) -> Callable[[str], S3Store]:
+    """A store that waits, by a clock that takes no time."""
+
+    def open_endpoint(endpoint: str) -> S3Store:
+        store = connect(endpoint)
+        store.patience = Patience(60.0, sleep=lambda _: None)
+        return store
+
+    return open_endpoint
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (lambda store: store.get("key", limit=9), reply("200 OK", b"data")),
+        (lambda store: list(store.stream("key", limit=9)), reply("200 OK", b"data")),
+        (lambda store: store.head("key"), reply("200 OK")),
+        (lambda store: store.put("key", io.BytesIO(b"data")), reply("200 OK")),
+        (lambda store: list(store.keys("a/")), reply("200 OK", LISTED)),
+        (lambda store: store.now(), reply("200 OK")),
+    ],
+    ids=["get", "stream", "head", "put", "keys", "now"],
+)
+def test_what_may_be_repeated_waits_for_a_store_that_is_away(
+    patient_store: Connect, call: Callable[[S3Store], object], answer: Callable[..., None]
+) -> None:
+    with RawServer(*[lambda _: None] * 8, answer) as server:
+        call(patient_store(server.endpoint))
+        assert len(server.requests) == 9
+    assert "content-length: 4\r\n" in server.requests[-1].lower() or not server.requests[-1].startswith("PUT")
+
+
+def test_a_stream_that_breaks_waits_for_the_store_before_it_is_resumed(patient_store: Connect) -> None:
+    rest = reply("206 Partial Content", b"ta", Content_Range="bytes 2-3/4")
+    with RawServer(reply("200 OK", b"da", length=4), *[AWAY] * 6, rest) as server:
+        assert b"".join(patient_store(server.endpoint).stream("key", limit=4)) == b"data"
+    assert "range: bytes=2-" in server.requests[-1].lower()
+
+
+@pytest.mark.parametrize("write", ["create", "replace"])
+def test_a_conditional_write_is_not_repeated_but_told_once_the_store_is_back(
+    patient_store: Connect, write: str
+) -> None:
+    with RawServer(*[AWAY] * 7, reply("200 OK")) as server:
+        store = patient_store(server.endpoint)
+        with pytest.raises(StoreUnreachable, match=write):
+            store.create("key", b"data") if write == "create" else store.replace("key", b"data", etag="abc")
+    methods = [request.split()[0] for request in server.requests]
+    assert methods.count("PUT") == 1
+    assert methods.count("HEAD") >= 7
+
+
+@pytest.mark.parametrize("what", ["host", "certificate"])
+def test_a_wrong_endpoint_is_not_waited_for(
+    patient_store: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def unknown(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    with RawServer(reply("200 OK"), tls=tls.context(tls.Authority(tmp_path).server())) as server:
+        store = patient_store(server.endpoint)
+        if what == "host":
+            monkeypatch.setattr(socket, "getaddrinfo", unknown)
+        store.patience.sleep = lambda _: pytest.fail("waited")
+        with pytest.raises(StoreUnreachable):
+            store.head("key")
 
 
 @pytest.mark.parametrize(

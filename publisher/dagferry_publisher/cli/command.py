@@ -49,7 +49,11 @@ class Common:
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-STORE = Common("store", "Object store: s3://bucket/prefix or file:///directory.")
+STORE = Common(
+    "store",
+    "Object store: s3://bucket/prefix or file:///directory. DAGFERRY_STORE_WAIT: how long to wait for one that is away "
+    "[default: 30s].",
+)
 BUNDLE = Common("bundle", "Bundle: one named DAG tree (default: the trust file's).")
 CHANNEL = Common("channel", "Channel: a named line of deployment, e.g. main.")
 TRUST = Common("trust", "Trust file: which keys may sign what.")

@@ -15,6 +15,7 @@ from dagferry_publisher import keyring
 from dagferry_publisher.chain import Chain
 from dagferry_publisher.cli.output import Output
 from dagferry_publisher.errors import UsageError
+from dagferry_publisher.patience import Patience, Patient
 from dagferry_publisher.proof import check_clock, prove_conditional_writes
 from dagferry_publisher.settings import Settings, load_contexts
 from dagferry_publisher.stores import open_store
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from dagferry_shared.keys import FileSigner
     from dagferry_shared.store import Store
     from dagferry_shared.trust import TrustFile
+
+_STORE_WAIT_SECONDS = 30.0
 
 
 class Cli:
@@ -58,7 +61,17 @@ class Cli:
         """The store."""
         if self._store is None:
             self._store = open_store(self.one("store"))
+            if isinstance(self._store, Patient):
+                self._store.patience = Patience(self._store_wait(), self.out.progress)
         return self._store
+
+    def _store_wait(self) -> float:
+        """Seconds to wait for a store that is away."""
+        setting = self.settings.find("store-wait")
+        if setting is None:
+            return _STORE_WAIT_SECONDS
+        text = setting.value[0]
+        return 0.0 if text in {"0", "0s"} else times.duration(text, "store-wait").total_seconds()
 
     def trust(self) -> TrustFile:
         """Read the trust file."""

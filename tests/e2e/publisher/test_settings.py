@@ -21,7 +21,9 @@ def dagctl(tmp_path: Path) -> Dagctl:
     """No setting at all, in an empty directory."""
     (tmp_path / "work/below").mkdir(parents=True)
     (tmp_path / "home/.config/dagferry").mkdir(parents=True)
-    return Dagctl(tmp_path / "work/below", clean_environ(tmp_path / "home"))
+    environ = clean_environ(tmp_path / "home")
+    del environ["DAGFERRY_STORE_WAIT"]
+    return Dagctl(tmp_path / "work/below", environ)
 
 
 def project_file(dagctl: Dagctl, text: str) -> Path:
