@@ -141,7 +141,10 @@ def check_trust(read: Callable[[], TrustFile], bundle: str, channel: str | None)
     warned = [line.strip().removeprefix("warning: ") for line in trustedit.explain(trusted) if "  warning: " in line]
     if warned:
         return Result(
-            check, "warning", "; ".join(warned), "use a release key of its own, which only protected refs can read"
+            check,
+            "warning",
+            "; ".join(dict.fromkeys(warned)),
+            "use a release key of its own, which only protected refs can read",
         )
     return Result(
         check, "ok", f"bundle {trusted.bundle}, epoch {trusted.epoch}, channels {', '.join(sorted(trusted.channels))}"

@@ -23,7 +23,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.session import Session as CoreSession
 
 from dagferry_publisher.cephplan import Notification, Topic
-from dagferry_shared.errors import StoreDenied, StoreUnreachable
+from dagferry_shared.errors import BlobMissing, StoreDenied, StoreUnreachable
 from dagferry_shared.store.s3common import error_for
 
 if TYPE_CHECKING:
@@ -34,14 +34,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_SECONDS = 10
 _OK, _MULTIPLE, _NOT_FOUND = 200, 300, 404
-_NOTHING = {
-    "NoSuchBucketPolicy",
-    "NoSuchLifecycleConfiguration",
-    "ObjectLockConfigurationNotFoundError",
-    "NoSuchKey",
-    "NoSuchBucket",
-    "404",
-}
+_NOTHING = {"NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError"}
+_NO_BUCKET = {"NoSuchBucket", "404"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +169,11 @@ class S3Admin:
             arn = next((entry["TopicArn"] for entry in found if entry["TopicArn"].endswith(f":{name}")), None)
             if arn is None:
                 return None
-            attributes = self._sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+        try:
+            with self._translated("read a topic"):
+                attributes = self._sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+        except BlobMissing:  # RGW lists a topic that is gone as long as a notification has a copy of it
+            return None
         return arn, _topic(name, attributes)
 
     def create_topic(self, topic: Topic) -> str:
@@ -213,7 +211,7 @@ class S3Admin:
             try:
                 return getattr(self.s3, method)(Bucket=self.bucket)
             except ClientError as error:
-                if error.response.get("Error", {}).get("Code") in _NOTHING:
+                if error.response.get("Error", {}).get("Code") in _NOTHING | _NO_BUCKET:
                     return None
                 raise
 
