@@ -12,7 +12,7 @@ from dagferry_shared import __version__
 from dagferry_shared.errors import DagferryError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dagferry_puller.options import Option, Settings
 
@@ -32,6 +32,7 @@ _EXAMPLES = {
 examples:
   dagferry-puller run  --store s3://dags --bundle etl --channel main --trust /etc/dagferry/trust.json --root /dags
   dagferry-puller once --help
+  dagferry-puller relay --help
 
 Every option is also read from the environment: --check-command from DAGFERRY_CHECK_COMMAND.
 Credentials, endpoint, region and CA bundle of an S3 store: the usual AWS_* variables and files.
@@ -56,6 +57,28 @@ examples:
   dagferry-puller once ... --commit 8d1ddab0c6a4c1e9f3b7d2a5e4f60718293a4b5c
   dagferry-puller once ... --timeout 30s --offline-ok
 """,
+    "relay": """\
+Tells every pod to look now, at each notification: one small process, needed only where notifications cannot reach the
+pods themselves. It takes POST /notify (from RGW, from dagctl --notify) or consumes a queue to which RGW publishes, asks
+DNS for the pods each time, and posts to all of them at once. It keeps nothing and reads nothing of what it is sent;
+what it loses, pods find by polling. SIGHUP tells them all, SIGTERM ends it. It serves /healthz, /readyz, /status and
+/metrics.
+
+RGW's topics: for HTTP leave "persistent" off. With it, a relay that is away for a moment stops RGW's queue until
+radosgw restarts. Without it, an event that cannot be delivered is lost, and the relay's time is part of each PUT, so it
+answers before it acts. AMQP with a durable queue loses nothing (persistent is safe there).
+
+examples:
+  dagferry-puller relay --listen 0.0.0.0:9475 --targets dns://dagferry-pods.airflow.svc.cluster.local:9474
+  DAGFERRY_AMQP=amqp://relay:PASSWORD@rabbit.example.org/dags dagferry-puller relay --targets dns://dagferry-pods:9474
+""",
+}
+
+
+_MODES = {
+    "run": "follow the channel until SIGTERM",
+    "once": "bring one version live and end",
+    "relay": "tell every pod at a notification",
 }
 
 
@@ -76,14 +99,24 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
         parser.add_argument(f"--{option.name}", dest=option.name, action="store_const", const="true", help=text)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(mode: str, asked: str | None) -> Iterable[Option]:
+    if mode == "relay":
+        if asked != mode:  # a sidecar need not load the relay
+            return ()
+        from dagferry_puller.relay.options import OPTIONS  # noqa: PLC0415
+
+        return OPTIONS
+    return (option for option in options.OPTIONS if mode in option.modes)
+
+
+def _parser(asked: str | None) -> argparse.ArgumentParser:
     style = _Format
     top = argparse.ArgumentParser(
         PROGRAM, description=_ABOUT, epilog=_EXAMPLES[""] + "\n" + TABLE, formatter_class=style, allow_abbrev=False
     )
     top.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = top.add_subparsers(dest="mode", required=True, metavar="run|once")
-    for mode, summary in (("run", "follow the channel until SIGTERM"), ("once", "bring one version live and end")):
+    commands = top.add_subparsers(dest="mode", required=True, metavar="run|once|relay")
+    for mode, summary in _MODES.items():
         command = commands.add_parser(
             mode,
             help=summary,
@@ -92,9 +125,8 @@ def _parser() -> argparse.ArgumentParser:
             formatter_class=style,
             allow_abbrev=False,
         )
-        for option in options.OPTIONS:
-            if mode in option.modes:
-                _add(command, option)
+        for option in _options(mode, asked):
+            _add(command, option)
     return top
 
 
@@ -125,11 +157,24 @@ def _once(settings: Settings) -> Exit:
     return Once(settings, reader, trust, session, recorder).run()
 
 
+def _relay(given: dict[str, str | None]) -> Exit:
+    from dagferry_puller.relay.options import resolve  # noqa: PLC0415 - the other modes need none of it
+    from dagferry_puller.relay.run import run  # noqa: PLC0415
+
+    settings = resolve(given)
+    logs.configure(settings.log_format, settings.log_level)
+    return run(settings)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (see ``exits.TABLE``)."""
-    given = vars(_parser().parse_args(argv))
+    words = sys.argv[1:] if argv is None else argv
+    given = vars(_parser(words[0] if words else None).parse_args(words))
     try:
-        settings = options.resolve(given.pop("mode"), given)
+        mode = given.pop("mode")
+        if mode == "relay":
+            return _relay(given)
+        settings = options.resolve(mode, given)
         logs.configure(settings.log_format, settings.log_level)
         return _run(settings) if settings.mode == "run" else _once(settings)
     except (DagferryError, OSError) as error:

@@ -46,7 +46,8 @@ def _family(name: str, kind: str, words: str, samples: list[Sample]) -> Iterator
     return family(PREFIX + name, kind, words, samples)
 
 
-def _one(value: float) -> list[Sample]:
+def one(value: float) -> list[Sample]:
+    """Return the only sample of a metric without labels."""
     return [("", {}, value)]
 
 
@@ -54,17 +55,18 @@ def _counts(label: str, counts: Mapping[str, int]) -> list[Sample]:
     return [("", {label: key}, count) for key, count in counts.items()]
 
 
-def _histogram(histogram: Histogram, labels: Mapping[str, object]) -> list[Sample]:
+def histogram(observed: Histogram, labels: Mapping[str, object]) -> list[Sample]:
+    """Return the samples of a histogram."""
     samples: list[Sample] = []
     total = 0
-    for bound, count in zip((*histogram.bounds, "+Inf"), histogram.counts, strict=True):
+    for bound, count in zip((*observed.bounds, "+Inf"), observed.counts, strict=True):
         total += count
         samples.append(("_bucket", {**labels, "le": bound}, total))
-    return [*samples, ("_sum", labels, histogram.total), ("_count", labels, total)]
+    return [*samples, ("_sum", labels, observed.total), ("_count", labels, total)]
 
 
 def _instant(value: str | None) -> list[Sample]:
-    return _one(times.parse(value).timestamp()) if value else []
+    return one(times.parse(value).timestamp()) if value else []
 
 
 def _live(status: Status) -> Iterator[str]:
@@ -81,13 +83,13 @@ def _live(status: Status) -> Iterator[str]:
         }
         info = [("", labels, 1)]
     yield from _family("release_info", "gauge", "The release that is live; no series without one.", info)
-    yield from _family("ready", "gauge", "1 if a verified version is live.", _one(status.ready))
-    yield from _family("owner", "gauge", "1 if this puller owns the root, 0 if it stands by.", _one(_is_owner(status)))
-    yield from _family("held", "gauge", "1 if the channel is held.", _one(bool(live and live.held)))
+    yield from _family("ready", "gauge", "1 if a verified version is live.", one(status.ready))
+    yield from _family("owner", "gauge", "1 if this puller owns the root, 0 if it stands by.", one(_is_owner(status)))
+    yield from _family("held", "gauge", "1 if the channel is held.", one(bool(live and live.held)))
     yield from _family(
-        "release_revoked", "gauge", "1 if the live release no longer verifies.", _one(status.revoked is not None)
+        "release_revoked", "gauge", "1 if the live release no longer verifies.", one(status.revoked is not None)
     )
-    yield from _family("damaged", "gauge", "1 if the live tree or link is not as it was signed.", _one(status.damaged))
+    yield from _family("damaged", "gauge", "1 if the live tree or link is not as it was signed.", one(status.damaged))
     yield from _family(
         "live_since_timestamp_seconds", "gauge", "When the link was swapped.", _instant(live.since if live else None)
     )
@@ -110,11 +112,11 @@ def _checks(status: Status, now: float) -> Iterator[str]:
         "last_success_timestamp_seconds", "gauge", "When a pointer was last accepted.", _instant(status.last_success)
     )
     yield from _family(
-        "since_last_success_seconds", "gauge", "Time since then, or since the start if there was none.", _one(age)
+        "since_last_success_seconds", "gauge", "Time since then, or since the start if there was none.", one(age)
     )
-    yield from _family("consecutive_failures", "gauge", "Syncs that failed in a row.", _one(status.failures))
+    yield from _family("consecutive_failures", "gauge", "Syncs that failed in a row.", one(status.failures))
     yield from _family("seen_sequence", "gauge", "Newest sequence accepted on this channel.", _seen(status))
-    yield from _family("versions", "gauge", "Versions on the volume.", _one(status.versions))
+    yield from _family("versions", "gauge", "Versions on the volume.", one(status.versions))
 
 
 def _seen(status: Status) -> list[Sample]:
@@ -126,26 +128,26 @@ def _events(status: Status) -> Iterator[str]:
     yield from _family("refusals_total", "counter", "Refusals by reason.", _counts("reason", status.refusals))
     yield from _family("repairs_total", "counter", "Repairs by what was repaired.", _counts("what", status.repairs))
     yield from _family(
-        "tree_changes_total", "counter", "Times that the live tree looked changed.", _one(status.tree_changes)
+        "tree_changes_total", "counter", "Times that the live tree looked changed.", one(status.tree_changes)
     )
     yield from _family(
-        "tampered_entries_total", "counter", "Entries of a tree that were not as signed.", _one(status.tampered)
+        "tampered_entries_total", "counter", "Entries of a tree that were not as signed.", one(status.tampered)
     )
     yield from _family(
-        "equivocations_total", "counter", "Two pointers signed for one sequence: an alarm.", _one(status.alarms)
+        "equivocations_total", "counter", "Two pointers signed for one sequence: an alarm.", one(status.alarms)
     )
-    yield from _family("notifications_total", "counter", "Notifications taken.", _one(status.notifications))
+    yield from _family("notifications_total", "counter", "Notifications taken.", one(status.notifications))
     yield from _family(
-        "notifications_proven", "gauge", "1 if they are relied on: polls come less often.", _one(status.proven)
+        "notifications_proven", "gauge", "1 if they are relied on: polls come less often.", one(status.proven)
     )
-    yield from _family("fetched_bytes_total", "counter", "Bytes from the store.", _one(status.fetched_bytes))
-    steps = [sample for step, h in status.steps.items() for sample in _histogram(h, {"step": step})]
+    yield from _family("fetched_bytes_total", "counter", "Bytes from the store.", one(status.fetched_bytes))
+    steps = [sample for step, h in status.steps.items() for sample in histogram(h, {"step": step})]
     yield from _family("sync_step_seconds", "histogram", "Time that the steps of syncs took.", steps)
     yield from _family(
         "publish_to_live_seconds",
         "histogram",
         "From the signing of a pointer to the swap, on pods that were live before.",
-        _histogram(status.deliveries, {}),
+        histogram(status.deliveries, {}),
     )
 
 
@@ -156,15 +158,15 @@ def process(prefix: str, program: str, since: str) -> Iterator[str]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     started = times.parse(since).timestamp()
     yield from family(prefix + "build_info", "gauge", "The program itself.", [("", {"version": program}, 1)])
-    yield from family(prefix + "process_start_time_seconds", "gauge", "When the process started.", _one(started))
+    yield from family(prefix + "process_start_time_seconds", "gauge", "When the process started.", one(started))
     yield from family(
-        prefix + "process_resident_memory_bytes", "gauge", "Resident memory.", _one(pages * os.sysconf("SC_PAGE_SIZE"))
+        prefix + "process_resident_memory_bytes", "gauge", "Resident memory.", one(pages * os.sysconf("SC_PAGE_SIZE"))
     )
     yield from family(
         prefix + "process_cpu_seconds_total",
         "counter",
         "CPU time, user and system.",
-        _one(usage.ru_utime + usage.ru_stime),
+        one(usage.ru_utime + usage.ru_stime),
     )
 
 

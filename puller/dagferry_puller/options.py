@@ -15,7 +15,7 @@ from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _NUMBER = re.compile(r"(\d{1,15})([KMGT]i?B?)?", re.ASCII)
 _BOOLEANS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
@@ -99,14 +99,15 @@ def _name(value: str) -> str:
     return names.name(value, "the value")
 
 
-def _seconds(value: str) -> float:
+def seconds(value: str) -> float:
+    """Read a duration above zero."""
     if re.fullmatch(r"0?\.\d{1,3}", value, re.ASCII):
         return float(value) or times.duration("0").total_seconds()
     return times.duration(value, "the value").total_seconds()
 
 
 def _seconds_or_zero(value: str) -> float:
-    return 0.0 if value in {"0", "0s"} else _seconds(value)
+    return 0.0 if value in {"0", "0s"} else seconds(value)
 
 
 def _number(value: str) -> int:
@@ -147,7 +148,8 @@ def _link(value: str) -> str:
     return value
 
 
-def _address(value: str) -> tuple[str, int] | None:
+def address(value: str) -> tuple[str, int] | None:
+    """Read HOST:PORT; None for "none"."""
     if value == "none":
         return None
     host, separator, port = value.rpartition(":")
@@ -182,7 +184,7 @@ _BASE: tuple[Option, ...] = (
     Option("link", _link, "current", "the link's path below the root", "NAME"),
     Option("check-command", _command, "", "run this before a swap; it gets the new directory as last argument, and "
            "anything but exit 0 keeps the old version. Split as a shell would, but no shell runs", "CMD"),
-    Option("check-timeout", _seconds, "120s", "the time that the check command has", "TIME"),
+    Option("check-timeout", seconds, "120s", "the time that the check command has", "TIME"),
     Option("keep", _positive, "3", "keep at least this many versions, the live one counted", "N"),
     Option("keep-hours", _number, "24", "keep each version this long after it was live", "HOURS"),
     Option("max-bytes", _positive, "2GiB", "refuse an archive that is, or unpacks to, more bytes", "BYTES"),
@@ -195,18 +197,18 @@ _BASE: tuple[Option, ...] = (
     Option("accept-expired-for", _seconds_or_zero, "0", "a pod without any version takes a pointer that expired at "
            "most this long ago", "TIME"),
     Option("min-rate", _number, "1024", "give up a download that is slower, on average after 10 s", "BYTES/S"),
-    Option("download-timeout", _seconds, "10m", "the time that one archive may take", "TIME"),
+    Option("download-timeout", seconds, "10m", "the time that one archive may take", "TIME"),
     Option("log-format", _choice("text", "json"), "text", "for people, or one JSON object a line", "text|json"),
     Option("log-level", _choice("debug", "info", "warning", "error"), "info", "the least to log", "LEVEL"),
 )  # fmt: skip
 
 _RUN: tuple[Option, ...] = (
-    Option("period", _seconds, "5s", "time between polls, give or take a fifth", "TIME"),
-    Option("notified-period", _seconds, "60s", "the same while notifications come: from the first one that announced a "
+    Option("period", seconds, "5s", "time between polls, give or take a fifth", "TIME"),
+    Option("notified-period", seconds, "60s", "the same while notifications come: from the first one that announced a "
            "new pointer until a poll finds one that none did, for a day at most. So a lost notification is found "
            "after this time, and from then on polls come at --period again", "TIME"),
-    Option("recheck", _seconds, "1h", "how often the live tree is hashed again", "TIME"),
-    Option("http", _address, "127.0.0.1:9474", "where /healthz /readyz /status /metrics /notify are served; port 0 "
+    Option("recheck", seconds, "1h", "how often the live tree is hashed again", "TIME"),
+    Option("http", address, "127.0.0.1:9474", "where /healthz /readyz /status /metrics /notify are served; port 0 "
            "takes any and logs it; none serves nothing", "HOST:PORT"),
     Option("notify-token-file", str, "", "POST /notify needs 'Authorization: Bearer' and this file's content (or set "
            "DAGFERRY_NOTIFY_TOKEN to the token)", "FILE"),
@@ -216,7 +218,7 @@ _RUN: tuple[Option, ...] = (
 _ONCE: tuple[Option, ...] = (
     Option("commit", _commit, "", "the version of this commit, from the channel's signed history", "SHA"),
     Option("pin", _version, "", "exactly this version; needs no pointer", "VERSION_ID"),
-    Option("timeout", _seconds, "5m", "give up after this time", "TIME"),
+    Option("timeout", seconds, "5m", "give up after this time", "TIME"),
     Option("offline-ok", _switch, "", "succeed with the verified version that is live if the store is away", ""),
 )
 
@@ -225,6 +227,28 @@ OPTIONS: tuple[Option, ...] = (
     *(Option(o.name, o.read, o.default, o.help, o.metavar, ("run",)) for o in _RUN),
     *(Option(o.name, o.read, o.default, o.help, o.metavar, ("once",)) for o in _ONCE),
 )
+
+
+def values(options: Iterable[Option], given: Mapping[str, str | None], environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the checked value of each option, by its attribute.
+
+    Args:
+        options: all there are.
+        given: texts from the command line by option name.
+        environ: where the rest comes from.
+
+    Raises:
+        ConfigError: the first setting that is wrong, by its name and variable.
+    """
+    found: dict[str, Any] = {}
+    for option in options:
+        text = given.get(option.name)
+        if text is None:
+            text = environ.get(option.variable, option.default)
+        if text is None:
+            raise ConfigError(f"--{option.name}", f"is missing; give it, or set {option.variable}")
+        found[option.attribute] = _read(option, text)
+    return found
 
 
 def resolve(mode: str, given: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> Settings:
@@ -238,18 +262,11 @@ def resolve(mode: str, given: Mapping[str, str | None], environ: Mapping[str, st
     Raises:
         ConfigError: the first setting that is wrong, by its name and variable.
     """
-    values: dict[str, Any] = {"mode": mode}
+    found: dict[str, Any] = {"mode": mode}
     for option in OPTIONS:
         allowed = mode in option.modes
-        text = given.get(option.name) if allowed else None
-        if text is None and allowed:
-            text = environ.get(option.variable)
-        if text is None:
-            text = option.default
-        if text is None:
-            raise ConfigError(f"--{option.name}", f"is missing; give it, or set {option.variable}")
-        values[option.attribute] = _read(option, text)
-    settings = Settings(**values)
+        found |= values([option], given if allowed else {}, environ if allowed else {})
+    settings = Settings(**found)
     if settings.commit and settings.pin:
         raise ConfigError("--pin", "cannot go together with --commit; give one of them")
     return settings

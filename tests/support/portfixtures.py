@@ -19,17 +19,18 @@ class Port:
 
     Args:
         token: what a notification needs.
+        address: where it listens.
 
     Attributes:
         recorder: the status that is shown.
         looks: how often a look was asked for.
     """
 
-    def __init__(self, token: bytes | None = None) -> None:
+    def __init__(self, token: bytes | None = None, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         now = times.show(times.now())
         self.recorder = Recorder(Status("1", "run", "etl", "main", "file:///x", "/x", "current", now))
         self.looks = 0
-        self.server = Server(("127.0.0.1", 0), Pages(self.recorder, self._look, token, 3600.0).answer)
+        self.server = Server(address, Pages(self.recorder, self._look, token, 3600.0).answer)
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
 
     @property

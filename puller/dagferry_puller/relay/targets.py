@@ -1,0 +1,54 @@
+"""Whom to tell: names, and the addresses that they have at this moment."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+DEFAULT_PORT = 9474  # of a puller
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A name to tell.
+
+    Attributes:
+        host: name or address.
+        port: of ``/notify``.
+        every: tell all addresses of the name, else the first one.
+    """
+
+    host: str
+    port: int
+    every: bool
+
+    def __str__(self) -> str:
+        return f"{'dns' if self.every else 'http'}://{show((self.host, self.port))}"
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Ask the resolver, which may take its time.
+
+        Raises:
+            OSError: the name has no address, or nobody can say.
+        """
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        unique = list(dict.fromkeys((str(address[0]), self.port) for *_, address in found))
+        return unique if self.every else unique[:1]
+
+
+def parse(text: str) -> Target:
+    """Read ``dns://NAME:PORT`` or ``http://HOST:PORT``; ValueError says what is wrong."""
+    url = urlsplit(text)
+    port = url.port  # ValueError if it is none
+    if url.scheme not in {"dns", "http"} or not url.hostname or port == 0 or "@" in url.netloc:
+        raise ValueError(f"{text[:80]!r} is not dns://NAME:PORT or http://HOST:PORT")
+    if url.path.rstrip("/") not in {"", "/notify"} or url.query or url.fragment:
+        raise ValueError(f"{text[:80]!r} has a path: pods take notifications at /notify alone")
+    return Target(url.hostname, port or DEFAULT_PORT, every=url.scheme == "dns")
+
+
+def show(address: tuple[str, int]) -> str:
+    """Write an address as in a URL."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
