@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.attacker import Target
+from support.podfixtures import pod, simulator
 from support.tally import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["cold", "pod", "pytest_terminal_summary", "simulator", "target"]
 
 pytest_terminal_summary = summary("attacks")
 

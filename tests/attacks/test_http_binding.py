@@ -17,24 +17,14 @@ from support.rawclient import Said, everything
 from support.waiting import wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from support.pods import Running
 
 _LISTEN = "0A"
 
 
-@pytest.fixture
-def simulator(tmp_path: Path) -> Simulator:
-    return Simulator(tmp_path / "store")
-
-
-@pytest.fixture
-def pod(tmp_path: Path, simulator: Simulator) -> Iterator[Pod]:
+@pytest.fixture(autouse=True)
+def published(simulator: Simulator) -> None:
     simulator.publish(small_tree("one"), "a")
-    made = Pod(tmp_path, simulator)
-    yield made
-    made.close()
 
 
 def listening(running: Running) -> list[tuple[str, int]]:

@@ -37,18 +37,6 @@ HALVES = {
 }
 
 
-@pytest.fixture
-def simulator(tmp_path: Path) -> Simulator:
-    return Simulator(tmp_path / "store")
-
-
-@pytest.fixture
-def pod(tmp_path: Path, simulator: Simulator) -> Iterator[Pod]:
-    made = Pod(tmp_path, simulator)
-    yield made
-    made.close()
-
-
 @contextmanager
 def descriptors(soft: int) -> Iterator[None]:
     """Give processes that start meanwhile only so many descriptors."""

@@ -18,25 +18,13 @@ from support.rawclient import say
 from support.scale import scale
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from support.pods import Running
 
 TOKEN = "hush-hush-0123456789"
 FLOOD, CLIENTS = scale(2000, 20_000), 8
 GAP_SECONDS = 1.0  # between the starts of two looks, as promised
-
-
-@pytest.fixture
-def simulator(tmp_path: Path) -> Simulator:
-    return Simulator(tmp_path / "store")
-
-
-@pytest.fixture
-def pod(tmp_path: Path, simulator: Simulator) -> Iterator[Pod]:
-    made = Pod(tmp_path, simulator)
-    yield made
-    made.close()
 
 
 def post(*headers: bytes, body: bytes = b"") -> bytes:

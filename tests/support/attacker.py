@@ -51,6 +51,12 @@ def up_to_archive(published: Published) -> list[str]:
     return [*up_to_release(published), f"archive {published.release.archive.sha256}"]
 
 
+def requests_up_to(kind: str, published: Published) -> list[str]:
+    """Name the requests of a pull that ends with the pointer, the release or the archive."""
+    names = {"pointer": ONLY_POINTER, "release": up_to_release(published), "archive": up_to_archive(published)}
+    return names[kind]
+
+
 @dataclass(frozen=True)
 class Sight:
     """What a reader of the volume can see.

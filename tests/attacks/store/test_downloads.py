@@ -8,46 +8,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagferry_shared.errors import BlobMissing, Reason, StoreDenied, StoreError, StoreUnreachable
-from support.attacker import ONLY_POINTER, Target, up_to_archive, up_to_release
+from support.attacker import Target, requests_up_to
 from support.bundles import Published, small_tree
 from support.hostile import SHORT, HostileStore
 from support.raw_server import failure, reply
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.hostile import Lie
 
 KINDS = ("pointer", "release", "archive")
 ENDLESS = 1 << 40
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    made = Target(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path, target: Target) -> Iterator[HostileStore]:
-    with HostileStore(target.simulator.directory) as server:
-        target.serve(server.reader(tmp_path))
-        yield server
-
-
-@pytest.fixture
-def published(target: Target, store: HostileStore) -> Published:
-    """A version that the pod, on which an older one is live, has not seen yet."""
-    target.warm()
-    return target.simulator.publish(small_tree("two"), "two")
-
-
-def requests(kind: str, published: Published) -> list[str]:
-    names = {"pointer": ONLY_POINTER, "release": up_to_release(published), "archive": up_to_archive(published)}
-    return names[kind]
 
 
 def raw(data: bytes) -> Lie:
@@ -113,7 +86,7 @@ def test_other_bytes_than_were_signed_are_refused(
     target: Target, store: HostileStore, published: Published, kind: str, lie: str
 ) -> None:
     store.lies[kind] = OTHER_BYTES[lie][0]
-    target.refuses(reason_for(kind, lie), fetched=requests(kind, published))
+    target.refuses(reason_for(kind, lie), fetched=requests_up_to(kind, published))
     assert_cured(target, store, published)
 
 
@@ -124,7 +97,7 @@ def test_pod_without_a_version_takes_no_other_bytes_either(
 ) -> None:
     published = target.simulator.publish(small_tree("one"), "one")
     store.lies[kind] = OTHER_BYTES[lie][0]
-    target.refuses(reason_for(kind, lie), fetched=requests(kind, published))
+    target.refuses(reason_for(kind, lie), fetched=requests_up_to(kind, published))
     assert target.look().link is None
     assert not target.recorder.snapshot().ready
 
@@ -191,7 +164,7 @@ NO_OBJECT: dict[str, Lie] = {
     "an ETag with a line": with_body(ETag='"a\x0bb"'),
     "a date that is none": with_body(Last_Modified="yesterday"),
     "101": raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"),
-    "a status that is none": raw(b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"),
+    "a status that is none": raw(b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
     "a redirect to nowhere": lambda _: reply("302 Found"),
     "500": lambda _: failure("500 Internal Server Error", "InternalError"),
     "503": lambda _: failure("503 Slow Down", "SlowDown"),
@@ -221,7 +194,7 @@ def test_answer_that_is_no_object_counts_as_an_outage(
     target: Target, store: HostileStore, published: Published, kind: str, lie: str
 ) -> None:
     store.lies[kind], error = STATUS[lie]
-    target.fails(error, "read", fetched=requests(kind, published), remembered=kind != "pointer")
+    target.fails(error, "read", fetched=requests_up_to(kind, published), remembered=kind != "pointer")
     assert_cured(target, store, published)
 
 
@@ -233,6 +206,6 @@ def test_answer_that_never_ends_is_given_up(
     patient = target.reader.inner
     target.serve(store.reader(tmp_path, SHORT))
     store.lies[kind] = WITHOUT_AN_END[lie]
-    target.fails(StoreUnreachable, "read", fetched=requests(kind, published), remembered=kind != "pointer")
+    target.fails(StoreUnreachable, "read", fetched=requests_up_to(kind, published), remembered=kind != "pointer")
     target.serve(patient)
     assert_cured(target, store, published)

@@ -19,25 +19,10 @@ from support.hostile import HostileStore, etag_of
 from support.raw_server import reply
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from support.bundles import Published
     from support.hostile import Lie
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    made = Target(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path, target: Target) -> Iterator[HostileStore]:
-    with HostileStore(target.simulator.directory) as server:
-        target.serve(server.reader(tmp_path))
-        yield server
 
 
 def not_modified(_: bytes) -> object:

@@ -10,7 +10,7 @@ import pytest
 
 from dagferry_puller import download
 from dagferry_shared.errors import BlobMissing, DagferryError, Reason, StoreDenied, StoreUnreachable
-from support.attacker import ONLY_POINTER, Target, up_to_archive, up_to_release
+from support.attacker import ONLY_POINTER, Target, requests_up_to, up_to_archive
 from support.bundles import Published, Simulator, small_tree
 from support.hostile import HostileStore
 from support.pods import Pod
@@ -19,37 +19,13 @@ from support.waiting import wait_for
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from support.pods import Running
     from support.raw_server import Answer
 
 KINDS = ("pointer", "release", "archive")
 MEMORY_KIB = 32 * 1024  # more than an honest pull takes
-
-
-@pytest.fixture
-def simulator(tmp_path: Path) -> Simulator:
-    return Simulator(tmp_path / "store")
-
-
-@pytest.fixture
-def pod(tmp_path: Path, simulator: Simulator) -> Iterator[Pod]:
-    made = Pod(tmp_path, simulator)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    made = Target(tmp_path)
-    yield made
-    made.close()
-
-
-def requests(kind: str, published: Published) -> list[str]:
-    names = {"pointer": ONLY_POINTER, "release": up_to_release(published), "archive": up_to_archive(published)}
-    return names[kind]
 
 
 def dripping(data: bytes) -> Answer:
@@ -208,7 +184,7 @@ def test_what_is_no_plain_file_is_no_object(target: Target, kind: str, name: str
     second = target.simulator.publish(small_tree("two"), "two")
     attack, error = MISFILED[name]
     attack(file_of(target, second, kind))
-    target.fails(error, "read", fetched=requests(kind, second), remembered=kind != "pointer")
+    target.fails(error, "read", fetched=requests_up_to(kind, second), remembered=kind != "pointer")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -216,7 +192,7 @@ def test_file_of_a_tebibyte_is_oversize(target: Target, kind: str) -> None:
     target.warm()
     second = target.simulator.publish(small_tree("two"), "two")
     os.truncate(file_of(target, second, kind), 1 << 40)
-    target.refuses(Reason.OVERSIZE, fetched=requests(kind, second))
+    target.refuses(Reason.OVERSIZE, fetched=requests_up_to(kind, second))
 
 
 @pytest.mark.parametrize("size", [0, 1, -1])
@@ -226,7 +202,7 @@ def test_truncated_file_is_refused(target: Target, kind: str, size: int) -> None
     second = target.simulator.publish(small_tree("two"), "two")
     file = file_of(target, second, kind)
     os.truncate(file, size if size >= 0 else file.stat().st_size - 1)
-    target.refuses(Reason.MALFORMED if kind == "pointer" else Reason.WRONG_DIGEST, fetched=requests(kind, second))
+    target.refuses(Reason.MALFORMED if kind == "pointer" else Reason.WRONG_DIGEST, fetched=requests_up_to(kind, second))
 
 
 def test_store_that_is_gone_is_an_outage_and_not_an_empty_store(target: Target) -> None:

@@ -7,45 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagferry_shared.errors import Reason, Refused, StoreUnreachable
-from support.attacker import ONLY_POINTER, Target, up_to_archive, up_to_release
+from support.attacker import ONLY_POINTER, Target, requests_up_to
 from support.bundles import Published, small_tree
 from support.hostile import HostileStore
 from support.raw_server import RawServer, reply
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
-    from pathlib import Path
 
     from support.hostile import Lie
 
 REASONS = {"pointer": Reason.MALFORMED, "release": Reason.WRONG_DIGEST, "archive": Reason.WRONG_DIGEST}
 CODES = ("301 Moved Permanently", "302 Found", "303 See Other", "307 Temporary Redirect", "308 Permanent Redirect")
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Iterator[Target]:
-    made = Target(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def store(tmp_path: Path, target: Target) -> Iterator[HostileStore]:
-    with HostileStore(target.simulator.directory) as server:
-        target.serve(server.reader(tmp_path))
-        yield server
-
-
-@pytest.fixture
-def published(target: Target, store: HostileStore) -> Published:
-    target.warm()
-    return target.simulator.publish(small_tree("two"), "two")
-
-
-def requests(kind: str, published: Published) -> list[str]:
-    names = {"pointer": ONLY_POINTER, "release": up_to_release(published), "archive": up_to_archive(published)}
-    return names[kind]
 
 
 def to(url: str, code: str = "307 Temporary Redirect") -> Lie:
@@ -60,7 +33,7 @@ def test_what_another_host_serves_is_refused_and_gets_no_credentials(
     with RawServer(reply("200 OK", b"root:x:0:0 SECRET-OF-ANOTHER-HOST")) as other:
         elsewhere = f"{other.endpoint}/x".replace("localhost", "127.0.0.1")
         store.lies[kind] = to(elsewhere, code)
-        refusal = target.refuses(REASONS[kind], fetched=requests(kind, published))
+        refusal = target.refuses(REASONS[kind], fetched=requests_up_to(kind, published))
     assert len(other.requests) == 1
     assert_no_credentials(other.requests[0])
     assert "SECRET-OF-ANOTHER-HOST" not in str(refusal)
@@ -98,7 +71,7 @@ def test_redirects_in_a_circle_end(
 
     with RawServer(back) as other:
         store.lies[kind] = to(other.endpoint) if hops == "two in turn" else lambda _: back
-        target.fails(StoreUnreachable, "read", fetched=requests(kind, published), remembered=kind != "pointer")
+        target.fails(StoreUnreachable, "read", fetched=requests_up_to(kind, published), remembered=kind != "pointer")
     assert len([asked for asked in store.asked if asked.kind == kind]) <= 14
 
 
