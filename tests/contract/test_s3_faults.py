@@ -70,6 +70,8 @@ def assert_clean(error: BaseException | str) -> None:
         ("400 Bad Request", "ExpiredToken", StoreDenied, "has expired"),
         ("400 Bad Request", "InvalidToken", StoreDenied, "AWS_SESSION_TOKEN"),
         ("403 Forbidden", "RequestTimeTooSkewed", StoreDenied, "the clock of this machine"),
+        ("403 Forbidden", "UserSuspended", StoreDenied, "the store has suspended this user"),
+        ("403 Forbidden", "QuotaExceeded", StoreDenied, "radosgw-admin quota set"),
         ("400 Bad Request", "SomethingElse", StoreUnreachable, r"did not accept the request \(400 SomethingElse\)"),
         ("409 Conflict", "OperationAborted", StoreUnreachable, r"\(409 OperationAborted\)"),
         ("412 Precondition Failed", "PreconditionFailed", StoreUnreachable, r"\(412 PreconditionFailed\)"),

@@ -12,7 +12,7 @@ from dagferry_shared.errors import BlobMissing, StoreConflict, StoreDenied, Stor
 _ETAG = re.compile(r"[\x21\x23-\x7e]{1,256}")
 _CODE = re.compile(r"[A-Za-z0-9.]{1,64}")
 
-_WRONG_CREDENTIALS = {
+_DENIED = {
     "InvalidAccessKeyId": "wrong credentials: the store does not know this access key "
     "(check AWS_ACCESS_KEY_ID and the endpoint)",
     "SignatureDoesNotMatch": "wrong credentials: the secret key does not fit the access key "
@@ -20,6 +20,9 @@ _WRONG_CREDENTIALS = {
     "ExpiredToken": "wrong credentials: the session token has expired",
     "InvalidToken": "wrong credentials: the session token is not valid (check AWS_SESSION_TOKEN)",
     "RequestTimeTooSkewed": "the clock of this machine is wrong: it differs too much from the store's clock",
+    "UserSuspended": "the store has suspended this user: its administrator can enable it (radosgw-admin user enable)",
+    "QuotaExceeded": "the quota of the bucket or its owner is used up: remove old objects, or let the store's "
+    "administrator raise it (radosgw-admin quota set)",
 }
 _NO_PERMISSION = (
     "no permission: these credentials may not do this, or the object does not exist "
@@ -43,8 +46,8 @@ def error_for(status: int, code: str, what: str, *, conditional: bool) -> StoreE
     """
     shown = code if _CODE.fullmatch(code) and not code.isdigit() else ""
     tail = f" ({status} {shown})" if shown else f" ({status})"
-    if code in _WRONG_CREDENTIALS:
-        return StoreDenied(f"cannot {what}: {_WRONG_CREDENTIALS[code]}{tail}")
+    if code in _DENIED:
+        return StoreDenied(f"cannot {what}: {_DENIED[code]}{tail}")
     if code == "NoSuchBucket":
         return BlobMissing(f"cannot {what}: {_NO_BUCKET}{tail}")
     if conditional and (code in _CONFLICTS or status in (_HTTP_CONFLICT, _HTTP_PRECONDITION_FAILED)):
