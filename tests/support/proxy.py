@@ -53,7 +53,7 @@ class Exchange:
 
     def forward(self) -> bytes:
         """Do the request at the store; returns its whole answer, which says how long its body is."""
-        with socket.create_connection(self.proxy.upstream, timeout=60) as store:
+        with self.proxy.connect() as store:
             store.sendall(self.raw)
             answer = b"".join(iter(lambda: store.recv(1 << 16), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -90,8 +90,9 @@ class FaultyProxy:
     """A context manager; ``endpoint`` is where clients go.
 
     Args:
-        upstream: the store's endpoint, http://host:port.
+        upstream: the store's endpoint, http://host:port or https://host:port.
         tls: serve https by this; may be replaced at any time.
+        ca: of the store, a file.
 
     Attributes:
         requests: all that came, in order.
@@ -99,8 +100,9 @@ class FaultyProxy:
         lifted: set while nothing is to stall.
     """
 
-    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, upstream: str, tls: ssl.SSLContext | None = None, *, ca: str = "") -> None:
         parts = urlsplit(upstream)
+        self._to_store = ssl.create_default_context(cafile=ca) if parts.scheme == "https" else None
         self.upstream = (parts.hostname or "", parts.port or 80)
         self.requests: list[Exchange] = []
         self.script: Script = lambda _: None
@@ -128,6 +130,11 @@ class FaultyProxy:
         self.lifted.set()
         for thread in self._threads:
             thread.join()
+
+    def connect(self) -> socket.socket:
+        """Open a connection to the store."""
+        plain = socket.create_connection(self.upstream, timeout=60)
+        return self._to_store.wrap_socket(plain, server_hostname=self.upstream[0]) if self._to_store else plain
 
     # What a test does
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.s3server import S3Server, new_bucket, s3_server
+from support.s3server import S3Server, new_bucket, real_rgw, s3_server
+from support.scale import scale
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from support.gitrepos import GitRepo
     from support.sites import Site
 
-PROCESSES, EACH = 8, 25
+PROCESSES = 8
+EACH = scale(6, 25) if real_rgw() else 25
 CONFLICT = 4
 
 
@@ -102,7 +104,7 @@ def test_forced_publishers_are_all_in_the_chain_once(stored: Site, repo: GitRepo
 
 
 def test_publishers_without_force_are_in_the_chain_or_refused(stored: Site, repo: GitRepo) -> None:
-    commits = repo.commits(48)
+    commits = repo.commits(PROCESSES * 6)
     tasks = [[publish(commit) for commit in commits[start::PROCESSES]] for start in range(PROCESSES)]
     results = race(stored, tasks)
     accepted = []
