@@ -18,7 +18,7 @@ from dagferry_publisher.upload import (
     stored_digest,
 )
 from dagferry_shared import envelope, release, times
-from dagferry_shared.errors import BlobMissing, Refused
+from dagferry_shared.errors import BlobMissing, Refused, StoreUnreachable
 from dagferry_shared.release import ArchiveInfo, Builder, Release, Selection, Source
 
 if TYPE_CHECKING:
@@ -154,8 +154,14 @@ def upload(chain: Chain, candidate: Candidate) -> None:
 
 def upload_again_if_gone(chain: Chain, candidate: Candidate) -> None:
     """After the commit point: write again what a racing retention run took away."""
-    for content in candidate.contents:
-        put_again_if_gone(chain.store, content)
+    try:
+        for content in candidate.contents:
+            put_again_if_gone(chain.store, content)
+    except StoreUnreachable as error:
+        raise StoreUnreachable(
+            f"{candidate.release.source.commit[:12]} IS live, but it could not be seen whether the store still has its "
+            f"archive and release ({error}); run the command again to look"
+        ) from error
 
 
 def restore_live_archive(chain: Chain, live: Pointer, candidate: Candidate) -> None:

@@ -182,6 +182,24 @@ def test_a_commit_whose_history_copy_fails_says_that_it_is_live_and_the_next_mov
     assert chain_is_whole(site) == ["publish", "publish"]
 
 
+def test_a_commit_after_which_the_store_is_away_says_that_it_is_live(
+    site: Site, line: list[str], break_store: Break
+) -> None:
+    committed = []
+
+    def fault(_: int, method: str, key: str) -> Fault | None:
+        committed.extend([key] if "/history/" in key and method == "create" else [])
+        return Fault.LOST_BEFORE if committed and method == "head" else None
+
+    break_store(fault)
+    message = site.publish(line[0], code=7).message
+    assert f"{line[0][:12]} IS live, but it could not be seen" in message
+    break_store(nothing)
+    assert site.live() == line[0]
+    assert "nothing changed" in site.publish(line[0]).out
+    assert chain_is_whole(site) == ["publish"]
+
+
 def test_objects_that_vanish_during_the_commit_are_written_again(
     site: Site, line: list[str], break_store: Break
 ) -> None:
