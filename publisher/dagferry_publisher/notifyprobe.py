@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from dagferry_publisher.cephplan import CREATED, POINTER, Notification, Topic
-from dagferry_publisher.doctor import Result
+from dagferry_publisher.doctor import Result, unchecked
 from dagferry_publisher.errors import UsageError
 from dagferry_shared.errors import StoreError
 
@@ -68,6 +68,8 @@ def address(text: str) -> tuple[str, int]:
 
 def probe(admin: S3Admin, target: Target, listen: tuple[str, int]) -> Result:
     """Have RGW announce a scratch object and a scratch pointer to this machine; all that was made is removed again."""
+    if not admin.is_ceph():
+        return unchecked(_CHECK, "the store is not a Ceph RGW")
     name = f"zzz-dagferry-probe-{secrets.token_hex(8)}"
     prefix = f"{target.root}scratch/{name}"
     keys = (prefix + _ALONE, prefix + POINTER)

@@ -159,7 +159,9 @@ class S3Admin:
             )
 
     def delete_notification(self, name: str) -> None:
-        """Remove one notification, as only RGW can."""
+        """Remove one notification, as only RGW can: another store might take it for the removal of the bucket."""
+        if not self.is_ceph():
+            raise StoreDenied(f"cannot remove the notification {name}: {self.endpoint} is not a Ceph RGW")
         self._send("DELETE", f"notification={quote(name, safe='')}", "remove the bucket's notification")
 
     def topic(self, name: str) -> tuple[str, Topic] | None:
