@@ -31,9 +31,10 @@ def keys_left(place: Place) -> list[str]:
 def test_a_place_that_setup_made_is_healthy_and_nothing_is_left_behind(place: Place) -> None:
     place.setup()
     checks = place.doctor(*PROBE, **place.as_puller())
+    assert checks.pop("latency")["seen"].endswith(" ms for a small GET (median of 10)")
     expected = dict.fromkeys(checks, "ok") | {"trust file": "warning", "notifications": "not checked"}
     assert states(checks) == expected
-    assert set(checks) >= {"store", "conditional writes", "latency", "TLS", "puller's rights", "notification probe"}
+    assert set(checks) >= {"store", "conditional writes", "TLS", "puller's rights", "notification probe"}
     assert f"signed by the CA in {place.rgw.ca}" in checks["TLS"]["seen"]
     assert "signs both" in checks["trust file"]["seen"]
     assert keys_left(place) == []
@@ -186,4 +187,4 @@ def test_the_table_says_all_that_json_says(place: Place) -> None:
     shown = place.site.dagctl("doctor").out
     for name, check in checks.items():
         assert name in shown
-        assert check["cure"] in shown
+        assert name == "latency" or check["cure"] in shown

@@ -39,7 +39,9 @@ class Ignoring:
 STORES = (
     Ignoring("localbucket==1.2.1", ("localbucket", "--port", "{port}", "{data}"), "If-Match,"),
     Ignoring(
-        "nanio==0.1.7", ("nanio", "serve", "--host", "127.0.0.1", "--port", "{port}", "--data-dir", "{data}"), "If-None-Match: *,"
+        "nanio==0.1.7",
+        ("nanio", "serve", "--host", "127.0.0.1", "--port", "{port}", "--data-dir", "{data}"),
+        "If-None-Match: *,",
     ),
 )
 
