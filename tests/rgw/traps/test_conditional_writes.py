@@ -148,8 +148,10 @@ def test_no_compare_and_swap_of_many_writers_is_lost(stores: list[S3Store]) -> N
     stores[0].create("counter", b"0")
 
     def count(store: S3Store) -> int:
-        done = unknown = 0
+        done = unknown = tries = 0
         while done < each:
+            tries += 1
+            assert tries < 100 * each, "no right condition is accepted"
             blob = store.get("counter", limit=99)
             assert blob is not None
             try:
