@@ -73,6 +73,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     dagctl("show", "show", commits[0])
     dagctl("diff", "diff", *commits)
     dagctl("verify", "verify", "--all")
+    dagctl("doctor", "doctor")
     dagctl("archive create", "archive", "create", "x.tar.zst", "--path", "dags", "--repo", "repo")
     dagctl("archive inspect", "archive", "inspect", "x.tar.zst")
     dagctl("config", "config")
@@ -93,6 +94,7 @@ POINTER_FIELDS = set(re.findall(r"`([a-z]+)`", POINTER)) | {"since"}
         ("history", ["history"]),
         ("diff", ["diff"]),
         ("verify", ["verify"]),
+        ("doctor", ["doctor"]),
         ("archive create, inspect, extract", ["archive create", "archive inspect"]),
         ("config, context list, context use", ["config", "context list", "context use"]),
         ("keygen", ["keygen"]),

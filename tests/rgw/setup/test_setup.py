@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shlex
 import threading
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -249,6 +251,13 @@ def test_an_address_with_a_password_is_never_shown(place: Place) -> None:
     again = place.setup(DAGFERRY_AMQP=url)
     assert all("SECRET" not in shown.out + shown.err for shown in (result, done, again))
     assert "DAGFERRY_AMQP" in place.setup("--amqp", url, code=USAGE).error["message"]
+
+
+def test_json_has_the_fields_of_the_page(place: Place) -> None:
+    page = (Path(__file__).parents[3] / "publisher/JSON.md").read_text(encoding="utf-8")
+    section = page.partition("## setup ceph")[2].partition("\n## ")[0]
+    printed = place.setup("--dry-run").json
+    assert set(re.findall("`([a-z_]+)`", section)) == {*printed, *printed["steps"][0]}
 
 
 def test_persistent_http_push_is_warned_of(place: Place) -> None:
