@@ -9,7 +9,7 @@ SECONDS ?= 120
 PARSER ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults test-rgw fuzz demo bench clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw fuzz demo bench bench-notify clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -63,6 +63,9 @@ demo: $(READY)  ## The main job on real DAGs; STORE=s3 does it through an S3 API
 
 bench: $(READY) ## Memory and CPU of an idle puller, cold start, publish to live.
 	@$(BIN)/python tests/bench/bench.py
+
+bench-notify: $(READY) ## Publish to live on 20 pullers: polls, RGW's pushes through the relay, --notify. Root, Debian.
+	@$(BIN)/python tests/bench/notify.py
 
 clean:          ## Remove what was built.
 	rm -rf $(VENV) .cache .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
