@@ -18,11 +18,12 @@ import boto3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
+from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.httpsession import URLLib3Session
 from botocore.session import Session as CoreSession
 
 from dagferry_publisher.cephplan import Notification, Topic
+from dagferry_publisher.s3errors import translated
 from dagferry_shared.errors import BlobMissing, StoreDenied, StoreUnreachable
 from dagferry_shared.store.s3common import error_for
 
@@ -67,18 +68,27 @@ class S3Admin:
 
     def __init__(self, bucket: str, keys: Keys | None = None) -> None:
         self.bucket = bucket
-        with self._translated("open it"):
-            core = CoreSession(profile=(keys and keys.profile) or None)
-            if keys and keys.file:
-                core.set_config_variable("credentials_file", keys.file)
-            session = boto3.session.Session(botocore_session=core, **_given(keys))
-            self._region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-            self._credentials = session.get_credentials()
-            self._ca = core.get_config_variable("ca_bundle")
-            self.s3: S3Client = session.client("s3", region_name=self._region, config=_CONFIG)
-            self._sns: Any = session.client(
-                "sns", region_name=self._region, config=_CONFIG, endpoint_url=self.s3.meta.endpoint_url
-            )
+        try:
+            with self._translated("open it"):
+                self._open(keys)
+        except ValueError:  # not chained: the text repeats the whole endpoint
+            raise StoreUnreachable("AWS_ENDPOINT_URL is not a URL like https://host or http://host:port") from None
+        if "@" in self.endpoint:
+            self.close()
+            raise StoreDenied("AWS_ENDPOINT_URL has a user or password in it: give them as AWS_ACCESS_KEY_ID and so on")
+
+    def _open(self, keys: Keys | None) -> None:
+        core = CoreSession(profile=(keys and keys.profile) or None)
+        if keys and keys.file:
+            core.set_config_variable("credentials_file", keys.file)
+        session = boto3.session.Session(botocore_session=core, **_given(keys))
+        self._region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        self._credentials = session.get_credentials()
+        self._ca = core.get_config_variable("ca_bundle")
+        self.s3: S3Client = session.client("s3", region_name=self._region, config=_CONFIG)
+        self._sns: Any = session.client(
+            "sns", region_name=self._region, config=_CONFIG, endpoint_url=self.s3.meta.endpoint_url
+        )
 
     @property
     def endpoint(self) -> str:
@@ -241,21 +251,8 @@ class S3Admin:
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
-        what = f"{what} (s3://{self.bucket})"
-        try:
+        with translated(f"{what} (s3://{self.bucket})"):
             yield
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            raise error_for(
-                status, error.response.get("Error", {}).get("Code") or "", what, conditional=False
-            ) from error
-        except NoCredentialsError as error:
-            raise StoreDenied(f"cannot {what}: no credentials") from error
-        except ProfileNotFound as error:
-            raise StoreDenied(f"cannot {what}: {error}") from error
-        except (BotoCoreError, OSError, ValueError) as error:
-            line = str(error).partition("\n")[0][:300]
-            raise StoreUnreachable(f"cannot {what}: {line}") from error
 
 
 _CONFIG = Config(

@@ -12,6 +12,7 @@ from dagferry_publisher.cli.command import TARGET, command
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.doctor import Result, unchecked
 from dagferry_publisher.errors import FoundProblems, UnsafeStore, UsageError
+from dagferry_publisher.stores import open_store
 from dagferry_shared import names, times
 from dagferry_shared.errors import StoreError
 from dagferry_shared.layout import Layout
@@ -39,14 +40,15 @@ def puller_keys(cli: Cli, file: str | None, profile: str | None) -> Keys | None:
 
 def in_any_store(cli: Cli, layout: Layout, channel: str | None) -> Iterator[Result]:
     """Make the checks that need no S3."""
-    first = doctor.check_clock(cli.store, times.now)
+    store = open_store(cli.one("store"))  # one that does not wait for a store that is away
+    first = doctor.check_clock(store, times.now)
     yield first
     if first.state == "failure" and not first.seen.startswith("it answers"):
         yield from (unchecked(name, "the store was not reached") for name in ("publisher's rights", doctor.CONDITIONS))
     else:
-        yield doctor.check_rights(cli.store, layout)
-        yield doctor.check_conditions(cli.store, layout)
-        yield doctor.check_latency(cli.store, layout)
+        yield doctor.check_rights(store, layout)
+        yield doctor.check_conditions(store, layout)
+        yield doctor.check_latency(store, layout)
     if cli.settings.find("trust") or cli.given("trust"):
         yield doctor.check_trust(cli.trust, layout.bundle, channel)
     else:

@@ -111,7 +111,7 @@ def test_a_trust_file_without_warnings(site: Site) -> None:
 
 def test_a_store_that_is_away(site: Site) -> None:
     aws = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "x", "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
-    found = checks(site, "--store", "s3://bucket/x", code=REFUSED, **aws, DAGFERRY_STORE_WAIT="0")
+    found = checks(site, "--store", "s3://bucket/x", code=REFUSED, **aws)
     assert found["store"]["state"] == "failure"
     assert found["conditional writes"]["state"] == "not checked"
 
@@ -187,6 +187,17 @@ def test_a_ca_as_the_server_and_a_certificate_of_nobody(tmp_path: Path) -> None:
     with serving(expired) as endpoint:
         assert doctors3.check_tls(endpoint, str(ca.path), times.now()).cure == "replace it"
     assert doctors3.check_tls(endpoint, str(ca.path), times.now()).state == "not checked"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "words"),
+    [("what is this", "is not a URL"), ("http://u:SECRETSHOWNNOWHERE@127.0.0.1:1", "has a user or password in it")],
+)
+def test_an_endpoint_that_is_none_is_not_shown(site: Site, bucket: str, endpoint: str, words: str) -> None:
+    for command in (["doctor"], ["setup", "ceph", "--puller-user", "pod"]):
+        result = site.dagctl.ended(*command, AWS_ENDPOINT_URL_S3=endpoint)
+        assert words in result.message
+        assert "SECRETSHOWN" not in result.out + result.err
 
 
 def test_setup_on_another_store_is_refused(site: Site, bucket: str) -> None:
