@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from support.clusters import Cluster
 from support.faketime import shifted
 from support.sitepods import assert_chain, wait_commit
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from support.clusters import Cluster
     from support.gitrepos import GitRepo
     from support.sitepods import SitePod
     from support.sites import Site
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 REFUSED, DENIED = 3, 9
 UNKNOWN_KEY = "the store does not know this access key"
 SUSPENDED = "the store has suspended this user"
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster whose gateway was never killed: after that, each change of a user takes half a minute."""
+    with Cluster(tmp_path_factory.mktemp("cluster") / "rgw", store="memstore") as made:
+        yield made
 
 
 @pytest.fixture
