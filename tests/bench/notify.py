@@ -2,9 +2,10 @@
 
 Four ways: polls alone, RGW's HTTP push to the relay, RGW's AMQP push to a real RabbitMQ and from there to the relay,
 and ``dagctl publish --notify`` to the relay. The time begins when the pointer's PUT is sent (RGW pushes inside that
-PUT, and answers later), and ends at the rename of a puller's link, seen by inotify. Prints a table, with ``--json`` the
-same as JSON; ``BENCH_QUICK=1`` takes few samples. Needs root and Debian: it installs ceph and rabbitmq-server where
-they are missing.
+PUT, and answers later), and ends at the rename of a puller's link, seen by inotify. Pullers have ``--no-fsync``, as on
+an emptyDir: twenty of them have twenty disks elsewhere; with ``--fsync`` they all wait for this machine's. Prints a
+table, with ``--json`` the same as JSON; ``BENCH_QUICK=1`` takes few samples. Needs root and Debian: it installs ceph
+and rabbitmq-server where they are missing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,8 +110,8 @@ class Links:
 class Bench:
     """A site on the RGW, its pullers, and a line of commits."""
 
-    def __init__(self, work: Path, rgw: Rgw, stack: ExitStack) -> None:
-        self.work, self.rgw, self.stack = work, rgw, stack
+    def __init__(self, work: Path, rgw: Rgw, options: list[str]) -> None:
+        self.work, self.rgw, self.options = work, rgw, options
         self.repo = GitRepo(work / "repo")
         self._number = 0
         keys = work / "keys"
@@ -140,7 +141,7 @@ class Bench:
             for number in range(PULLERS):
                 pods.append(SitePod(self.work / f"{name}-{number}", self.site))
                 environ = self.rgw.environ_of("puller")
-                pods[-1].run(period="5s", log_level="info", environ=environ)
+                pods[-1].run(*self.options, period="5s", log_level="info", environ=environ)
             running = [pod._running[0] for pod in pods]
             for one in running:
                 wait_commit(one, first)
@@ -217,15 +218,19 @@ def run(bench: Bench) -> Iterator[Way]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
-    as_json = parser.parse_args().json
-    with tempfile.TemporaryDirectory(prefix="dagferry-bench-") as name, ExitStack() as stack:
+    parser.add_argument("--fsync", action="store_true")
+    given = parser.parse_args()
+    as_json = given.json
+    with (
+        tempfile.TemporaryDirectory(prefix="dagferry-bench-") as name,
+        cluster(Path(name).resolve() / "cluster") as rgw,
+    ):
         work = Path(name).resolve()
-        rgw = stack.enter_context(cluster(work / "cluster"))
         ways = []
         if not as_json:
             print(f"{PULLERS} pullers, commit point to link live, milliseconds")
             print(f"{'':<42}" + "".join(f"{word:>9}" for word in ("p50", "p99", "min", "max")) + f"{'n':>7}")
-        for way in run(Bench(work, rgw, stack)):
+        for way in run(Bench(work, rgw, [] if given.fsync else ["--no-fsync"])):
             ways.append(way)
             if not as_json:
                 print(way.row(), flush=True)
