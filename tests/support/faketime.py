@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
+
+from support import debian
 
 _PACKAGE = "libfaketime"
 _LIBRARY = "*/faketime/libfaketime.so.1"
@@ -16,9 +17,7 @@ _LIBRARY = "*/faketime/libfaketime.so.1"
 @functools.cache
 def _library() -> Path | None:
     if not any(Path("/usr/lib").glob(_LIBRARY)) and os.geteuid() == 0:
-        options = ["-qq", "-o", "DPkg::Lock::Timeout=300", "--no-install-recommends"]
-        environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run(["apt-get", "install", "-y", *options, _PACKAGE], env=environ, capture_output=True, timeout=600)
+        debian.install(_PACKAGE)
     return next(Path("/usr/lib").glob(_LIBRARY), None)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 import pika
 import pika.exceptions
 
+from support import debian
 from support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ def install() -> None:
     """Install it from Debian if it is missing; needs root."""
     if SERVER.exists() and shutil.which("epmd"):
         return
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-    apt = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-unsafe-io"]
-    for words in (["update"], ["install", "-y", "--no-install-recommends", "rabbitmq-server"]):
-        subprocess.run([*apt, *words], env=quiet, check=True, stdout=subprocess.DEVNULL)
+    debian.install("rabbitmq-server")
 
 
 def _free_port() -> int:
