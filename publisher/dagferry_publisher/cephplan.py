@@ -167,11 +167,6 @@ def with_rules(text: str, ours: Mapping[str, str], *, keep: bool = True) -> str:
     return f'<LifecycleConfiguration xmlns="{_NAMESPACE}">{"".join(rules)}</LifecycleConfiguration>' if rules else ""
 
 
-def same_topic(there: Topic, wanted: Topic) -> bool:
-    """Whether a topic is as wanted; one whose address RGW hides never is, so that a new password reaches it."""
-    return there == wanted
-
-
 def admin_commands(target: Target, users: Sequence[str]) -> list[str]:
     """Return what an administrator of the cluster runs, once; dagctl has no rights for it."""
     made = [

@@ -112,7 +112,7 @@ class CephSetup:
 
     def _notifications(self, topic: Topic) -> list[Step]:
         found = self._admin.topic(topic.name)
-        if found and cephplan.same_topic(found[1], topic):
+        if found and found[1] == topic:  # never where RGW hides the address: so a new password reaches it
             self._arn = found[0]
             first = Step("topic", "keep", f"{topic.name}: {topic.shown()}")
         else:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -17,14 +16,14 @@ from urllib.parse import quote
 import boto3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.httpsession import URLLib3Session
 from botocore.session import Session as CoreSession
 
 from dagferry_publisher.cephplan import Notification, Topic
+from dagferry_publisher.s3client import config, open_client, region
 from dagferry_publisher.s3errors import translated
-from dagferry_shared.errors import BlobMissing, StoreDenied, StoreUnreachable
+from dagferry_shared.errors import BlobMissing, StoreDenied
 from dagferry_shared.store.s3common import error_for
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 _TIMEOUT_SECONDS = 10
+_CONFIG = config(2, connect_seconds=5.0, read_seconds=_TIMEOUT_SECONDS)
 _OK, _MULTIPLE, _NOT_FOUND = 200, 300, 404
 _NOTHING = {"NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "ObjectLockConfigurationNotFoundError"}
 _NO_BUCKET = {"NoSuchBucket", "404"}
@@ -68,24 +68,18 @@ class S3Admin:
 
     def __init__(self, bucket: str, keys: Keys | None = None) -> None:
         self.bucket = bucket
-        try:
-            with self._translated("open it"):
-                self._open(keys)
-        except ValueError:  # not chained: the text repeats the whole endpoint
-            raise StoreUnreachable("AWS_ENDPOINT_URL is not a URL like https://host or http://host:port") from None
-        if "@" in self.endpoint:
-            self.close()
-            raise StoreDenied("AWS_ENDPOINT_URL has a user or password in it: give them as AWS_ACCESS_KEY_ID and so on")
+        with self._translated("open it"):
+            self._open(keys)
 
     def _open(self, keys: Keys | None) -> None:
         core = CoreSession(profile=(keys and keys.profile) or None)
         if keys and keys.file:
             core.set_config_variable("credentials_file", keys.file)
         session = boto3.session.Session(botocore_session=core, **_given(keys))
-        self._region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
+        self._region = region(session)
         self._credentials = session.get_credentials()
         self._ca = core.get_config_variable("ca_bundle")
-        self.s3: S3Client = session.client("s3", region_name=self._region, config=_CONFIG)
+        self.s3: S3Client = open_client(session, _CONFIG)
         self._sns: Any = session.client(
             "sns", region_name=self._region, config=_CONFIG, endpoint_url=self.s3.meta.endpoint_url
         )
@@ -253,16 +247,6 @@ class S3Admin:
     def _translated(self, what: str) -> Iterator[None]:
         with translated(f"{what} (s3://{self.bucket})"):
             yield
-
-
-_CONFIG = Config(
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-    s3={"addressing_style": "path", "payload_signing_enabled": True},
-    retries={"mode": "standard", "total_max_attempts": 2},
-    connect_timeout=5.0,
-    read_timeout=_TIMEOUT_SECONDS,
-)
 
 
 def _given(keys: Keys | None) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from urllib3.exceptions import HTTPError
 
 from dagferry_publisher.patience import Patience, StoreAway, patient
+from dagferry_publisher.s3client import config, open_client
 from dagferry_publisher.s3errors import NoSuchKey, NotModified, first_line, translated
 from dagferry_shared.errors import BlobMissing, StoreConflict, StoreDenied, StoreError, StoreUnreachable
 from dagferry_shared.store import Blob, BlobInfo, check_key
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from datetime import datetime
 
+    from botocore.config import Config
     from botocore.response import StreamingBody
-    from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import GetObjectOutputTypeDef, GetObjectRequestTypeDef, ListObjectsV2RequestTypeDef
 
 MULTIPART_BYTES = 64 << 20  # a larger object is sent in parts; conditions do not hold for those (RGW ignores them)
@@ -41,6 +41,10 @@ class Timeouts:
 
     connect_seconds: float = 5.0
     read_seconds: float = 30.0  # without a byte
+
+    def config(self, attempts: int) -> Config:
+        """Return the settings of a client that tries each request so often."""
+        return config(attempts, connect_seconds=self.connect_seconds, read_seconds=self.read_seconds)
 
 
 class S3Store:
@@ -66,11 +70,8 @@ class S3Store:
         with translated(f"open {self._url('')}"):
             session = boto3.session.Session()
             # A retry of a conditional write meets its own first attempt and reports a conflict.
-            self._once = _client(session, 1, timeouts)
-            self._client = _client(session, 2, timeouts)
-        if "@" in self._client.meta.endpoint_url:
-            self.close()
-            raise StoreDenied("AWS_ENDPOINT_URL has a user or password in it: give them as AWS_ACCESS_KEY_ID and so on")
+            self._once = open_client(session, timeouts.config(1))
+            self._client = open_client(session, timeouts.config(2))
 
     def __repr__(self) -> str:
         return f"S3Store({self._url('')!r}, endpoint={self._client.meta.endpoint_url!r})"
@@ -238,25 +239,6 @@ class S3Store:
             response["Body"].close()
             raise StoreUnreachable(f"cannot {what} to its end: the store did not send the rest when asked to")
         return bare_etag(response.get("ETag"), what), chunks
-
-
-def _client(session: boto3.session.Session, attempts: int, timeouts: Timeouts) -> S3Client:
-    config = Config(
-        # Over https, boto3's default checksum trailers get 411 from RGW.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        # A signed payload is one that the store checks, over https too.
-        s3={"addressing_style": "path", "payload_signing_enabled": True},
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        connect_timeout=timeouts.connect_seconds,
-        read_timeout=timeouts.read_seconds,
-    )
-    region = session.region_name or os.environ.get("AWS_REGION") or "us-east-1"
-    try:
-        return session.client("s3", region_name=region, config=config)
-    except ValueError:
-        # Not chained: the text repeats the whole endpoint.
-        raise StoreUnreachable("AWS_ENDPOINT_URL is not a URL like https://host or http://host:port") from None
 
 
 def _chunks(body: StreamingBody, size: int, what: str) -> Generator[bytes]:

@@ -77,16 +77,15 @@ class Cli:
         """Read the trust file."""
         return trust.parse(keyring.read_bounded(self.one("trust"), "trust", trust.MAX_TRUST_FILE))
 
-    def bundle(self) -> str:
-        """Return the bundle's name: as given, else the trust file's."""
+    def bundle(self, trusted: TrustFile | None = None) -> str:
+        """Return the bundle's name: as given, else the trust file's, which is read unless it was."""
         asked = self.settings.find("bundle", self._given.get("bundle"))
-        return names.name(asked.value[0] if asked else self.trust().bundle, "--bundle")
+        return names.name(asked.value[0] if asked else (trusted or self.trust()).bundle, "--bundle")
 
     def chain(self, channel: str | None = None, *, begin_epoch: bool = False) -> Chain:
         """Open a channel; Refused if the trust file is of another bundle or does not know the channel."""
         trusted = self.trust()
-        asked = self.settings.find("bundle", self._given.get("bundle"))
-        bundle = names.name(asked.value[0] if asked else trusted.bundle, "--bundle")
+        bundle = self.bundle(trusted)
         if bundle != trusted.bundle:
             raise UsageError(f"--bundle {bundle} is not the trust file's bundle, {trusted.bundle}")
         name = names.name(channel or self.one("channel"), "--channel")
