@@ -9,7 +9,7 @@ SECONDS ?= 120
 PARSER ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults test-rgw fuzz demo bench bench-notify clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-notify clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -34,9 +34,9 @@ format: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: $(READY)  ## All tests but the next three suites, in parallel; fails below 95 % branch coverage.
+test: $(READY)  ## All tests but the next four suites, in parallel; fails below 95 % branch coverage.
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults --ignore tests/rgw $(ARGS)
+	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults --ignore tests/rgw --ignore tests/airflow $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 
@@ -52,6 +52,19 @@ ON_RGW := tests/rgw tests/contract/test_stores.py tests/contract/test_readers.py
 
 test-rgw: $(READY) ## Store contract, both commands and outages on a real Ceph RGW (apt-get, loopback, thrown away). LONG=1.
 	LONG=$(LONG) tests/rgw/with $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} -k 's3 or rgw' $(ON_RGW) $(ARGS)
+
+# Real Airflows, each in an environment of its own with dagferry beside it, as in an Airflow image.
+AIRFLOWS := .cache/airflow-3/.ready .cache/airflow-2/.ready
+
+.cache/airflow-%/.ready: tests/airflow/requirements-%.txt pyproject.toml $(READY)
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $< --editable '.[puller]'
+	@touch $@
+
+airflows: $(AIRFLOWS) ## Install Airflow 3 and 2.11 for test-airflow and bench-airflow.
+
+test-airflow: $(AIRFLOWS) ## On real Airflow 3 and 2.11: bundle, pin, parses and runs while versions change. LONG=1.
+	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/airflow $(ARGS)
 
 fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each; PARSER=tar for one. Not part of CI.
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
