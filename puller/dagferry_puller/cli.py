@@ -70,7 +70,8 @@ answers before it acts. AMQP with a durable queue loses nothing (persistent is s
 
 examples:
   dagferry-puller relay --listen 0.0.0.0:9475 --targets dns://dagferry-pods.airflow.svc.cluster.local:9474
-  DAGFERRY_AMQP=amqp://relay:PASSWORD@rabbit.example.org/dags dagferry-puller relay --targets dns://dagferry-pods:9474
+  DAGFERRY_AMQP=amqps://relay:PASSWORD@rabbit.example.org/dags dagferry-puller relay --amqp-ca /etc/broker/ca.crt \\
+      --targets dns://dagferry-pods:9474
 """,
 }
 

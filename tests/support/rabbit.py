@@ -40,10 +40,14 @@ class Rabbit:
 
     Args:
         directory: for its state; not there yet.
+        certificate: of the server, its key beside it, for TLS on a port of its own; it listens there on 127.0.0.2, too,
+            which the certificate need not name.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, certificate: Path | None = None) -> None:
         self._directory = directory
+        self._certificate = certificate
+        self._tls_port = _free_port()
         self.port = _free_port()
         self._names: subprocess.Popen[bytes] | None = None
         self._node: subprocess.Popen[bytes] | None = None
@@ -59,7 +63,7 @@ class Rabbit:
             "RABBITMQ_MNESIA_BASE": f"{directory}/data",
             "RABBITMQ_LOG_BASE": f"{directory}/log",
             "RABBITMQ_PID_FILE": f"{directory}/pid",
-            "RABBITMQ_CONFIG_FILE": f"{directory}/none",
+            "RABBITMQ_CONFIG_FILE": f"{directory}/rabbitmq",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{directory}/plugins",
             "RABBITMQ_CONF_ENV_FILE": f"{directory}/none",
         }
@@ -69,9 +73,14 @@ class Rabbit:
         """Where it is, without credentials: both clients then log in as guest."""
         return f"amqp://127.0.0.1:{self.port}"
 
+    def tls_url(self, host: str = "127.0.0.1") -> str:
+        """Where it speaks TLS, without credentials."""
+        return f"amqps://{host}:{self._tls_port}"
+
     def __enter__(self) -> Self:
         install()
         self._directory.mkdir()
+        (self._directory / "rabbitmq.conf").write_text(self._configuration())
         (self._directory / "plugins").write_text("[].\n")
         # Erlang's name server would otherwise be started as a daemon, and stay.
         self._names = subprocess.Popen(
@@ -99,6 +108,15 @@ class Rabbit:
         with (self._directory / "out").open("ab") as out:
             self._node = subprocess.Popen([SERVER], env=self._environ, stdout=out, stderr=out, start_new_session=True)
         wait_for(self._answers, "RabbitMQ answers", seconds=START_SECONDS)
+
+    def _configuration(self) -> str:
+        if self._certificate is None:
+            return ""
+        addresses = ("127.0.0.1", "127.0.0.2")
+        lines = [f"listeners.ssl.{at} = {address}:{self._tls_port}" for at, address in enumerate(addresses)]
+        files = {"certfile": self._certificate, "keyfile": self._certificate.with_suffix(".key")}
+        lines += [f"ssl_options.{name} = {path}" for name, path in files.items()]
+        return "\n".join([*lines, "ssl_options.verify = verify_none", ""])
 
     def kill(self) -> None:
         """End the node without a chance to clean up, its shell and helpers too: they are a session of their own."""

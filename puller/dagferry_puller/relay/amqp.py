@@ -16,7 +16,9 @@ import pika  # type: ignore[import-untyped]
 import pika.exceptions  # type: ignore[import-untyped]
 
 from dagferry_puller.backoff import Backoff, uniform
+from dagferry_puller.exits import ConfigError
 from dagferry_puller.logs import Complaints, log
+from dagferry_puller.relay import brokertls
 from dagferry_shared.errors import DagferryError
 
 if TYPE_CHECKING:
@@ -50,21 +52,30 @@ class Consumer:
 
     Raises:
         ValueError: pika cannot read the URL.
+        ConfigError: the CA file cannot be used.
     """
 
     def __init__(self, settings: RelaySettings, notified: Callable[[], None], recorder: RelayRecorder) -> None:
         logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # its errors are ours to tell, once
-        self._parameters = pika.URLParameters(settings.amqp)
+        self._parameters = _parameters(settings.amqp)
         self._parameters.heartbeat = HEARTBEAT_SECONDS
         self._parameters.socket_timeout = self._parameters.stack_timeout = TIMEOUT_SECONDS
         self._parameters.blocked_connection_timeout = TIMEOUT_SECONDS
         self._parameters.connection_attempts = 1
         self._parameters.client_properties = {"connection_name": "dagferry-relay"}
+        self._ca = settings.amqp_ca
+        self._own_tls = settings.amqp.startswith("amqps:") and "ssl_options=" not in settings.amqp
+        self._trust()
         self._exchange, self._queue = settings.amqp_exchange, settings.amqp_queue
         self._notified = notified
         self._recorder = recorder
         self._complaints = Complaints()
         self._backoff = Backoff(FIRST_SECONDS, LONGEST_SECONDS)
+
+    def _trust(self) -> None:
+        """Read the CA file, before each connection: it may have been renewed."""
+        if self._own_tls:
+            self._parameters.ssl_options = pika.SSLOptions(brokertls.context(self._ca))
 
     def start(self) -> None:
         """Begin to consume."""
@@ -84,6 +95,7 @@ class Consumer:
         """Connect and consume until the connection ends; returns why it did."""
         connection = None
         try:
+            self._trust()
             connection = pika.BlockingConnection(self._parameters)
             channel = self._bound(connection)
             channel.basic_qos(prefetch_count=MAX_WAITING)
@@ -95,10 +107,22 @@ class Consumer:
             self._notified()
             channel.start_consuming()
             return f"the broker ended the consumer of {self._queue}"
-        except (pika.exceptions.AMQPError, OSError, ssl.SSLError) as error:
-            return _why(error)
+        except ConfigError as error:
+            return str(error)
+        except (pika.exceptions.AMQPError, OSError) as error:
+            return self._why(error)
         finally:
             _close(connection)
+
+    def _why(self, error: Exception) -> str:
+        """Return one line about an error of pika's, which are often wrapped, and sometimes empty."""
+        inner = _innermost(error)
+        if isinstance(inner, ssl.SSLError):
+            return f"the broker: {brokertls.advice(inner, self._parameters.host, self._ca)}"
+        if isinstance(inner, pika.exceptions.IncompatibleProtocolError) and not self._parameters.ssl_options:
+            return "the broker: it does not speak AMQP on this port; if this is a port for TLS, write amqps://"
+        text = " ".join(str(getattr(inner, "strerror", None) or inner).split())[:200]
+        return f"the broker: {type(inner).__name__}{f': {text}' if text else ''}"
 
     def _message(self, channel: BlockingChannel, method: Basic.Deliver, *_: object) -> None:
         self._notified()  # before the ack: a relay that dies between tells pods twice, never not at all
@@ -137,13 +161,20 @@ def _close(connection: BlockingConnection | None) -> None:
         log.debug("the broker's connection was gone already")
 
 
-def _why(error: Exception) -> str:
-    """Return one line about an error of pika's, which are often wrapped, and sometimes empty."""
-    inner = error
-    while isinstance(inner, pika.exceptions.AMQPConnectionError) and inner.args:
-        deeper = getattr(inner.args[0], "exception", None) or inner.args[0]
+def _innermost(error: Exception) -> Exception:
+    """Return what pika wrapped, but for a handshake that was broken off, which says more than its cause."""
+    wrapping = pika.exceptions.AMQPConnectionError
+    while isinstance(error, wrapping) and error.args and type(error) is not pika.exceptions.IncompatibleProtocolError:
+        deeper = getattr(error.args[0], "exception", None) or error.args[0]
         if not isinstance(deeper, Exception):
             break
-        inner = deeper
-    text = " ".join(str(getattr(inner, "strerror", None) or inner).split())[:200]
-    return f"the broker: {type(inner).__name__}{f': {text}' if text else ''}"
+        error = deeper
+    return error
+
+
+def _parameters(url: str) -> pika.URLParameters:
+    """Let pika read the URL; it raises whatever its evaluation of a parameter meets."""
+    try:
+        return pika.URLParameters(url)
+    except (OSError, SyntaxError, TypeError) as error:
+        raise ValueError("pika cannot read it") from error

@@ -29,6 +29,7 @@ class RelaySettings:
     target_token_file: str
     amqp: str
     amqp_file: str
+    amqp_ca: str
     amqp_exchange: str
     amqp_queue: str
     log_format: str
@@ -69,6 +70,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("amqp", str, "", "consume from this broker, too: amqp[s]://HOST[:PORT]/VHOST; with a password only from the "
            "variable or --amqp-file", "URL"),
     Option("amqp-file", str, "", "the file that holds the broker's URL", "FILE"),
+    Option("amqp-ca", str, "", "for amqps: the file of the CA that signed the broker's certificate, read again at each "
+           "connection; without it the CAs that this machine knows count", "FILE"),
     Option("amqp-exchange", str, "dagferry", "the exchange that RGW publishes to; declared, durable, as topic exchange "
            "if it is not there", "NAME"),
     Option("amqp-queue", str, "dagferry-relay", "the durable queue; several relays share it, and each message is told "
@@ -81,11 +84,12 @@ def _broker(url: str, setting: str) -> str:
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"amqp", "amqps"} and bool(parts.hostname) and parts.port != 0
+        good = good and (parts.username is None) == (parts.password is None)
     except ValueError:
         good = False
     if not good or not url.isascii() or not url.isprintable():
         raise ConfigError(setting, "is not amqp[s]://[USER:PASSWORD@]HOST[:PORT][/VHOST]")
-    return url
+    return parts.scheme + url[len(parts.scheme) :]  # in lower case
 
 
 def resolve(given: Mapping[str, str | None], environ: Mapping[str, str] = os.environ) -> RelaySettings:
@@ -103,7 +107,15 @@ def resolve(given: Mapping[str, str | None], environ: Mapping[str, str] = os.env
         values["amqp"] = _read(str(values["amqp_file"]))
     if values["amqp"]:
         values["amqp"] = _broker(str(values["amqp"]), "--amqp-file" if values["amqp_file"] else "--amqp")
+    _check_ca(str(values["amqp_ca"]), str(values["amqp"]))
     return RelaySettings(**values)
+
+
+def _check_ca(ca: str, url: str) -> None:
+    if ca and url and not url.startswith("amqps:"):
+        raise ConfigError("--amqp-ca", "is for amqps://, and the broker's URL is amqp://: nothing would be encrypted")
+    if ca and "ssl_options=" in url:
+        raise ConfigError("--amqp-ca", "cannot go together with ssl_options in the broker's URL; give one of them")
 
 
 def _read(path: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from support import tls
 from support.bundles import Simulator, small_tree
 from support.pods import Pod, Running
 from support.portfixtures import Port
@@ -243,3 +244,17 @@ def test_broker_that_is_away_makes_it_not_ready_and_http_goes_on(port: Port, tmp
         wait_for(lambda: port.looks > before, "HTTP is still relayed")
         assert SECRET not in running.text() + running.request("/status").body + running.request("/readyz").body
         assert running.metrics()["dagferry_relay_connected"] == 0
+
+
+def test_broker_with_a_wrong_certificate_is_told_once_and_in_one_line(port: Port, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    server = tls.context(tls.Authority(tmp_path).server())
+    ca = tls.Authority(tmp_path / "other", "another CA").path
+    with RawServer(reply("200 OK"), tls=server) as broker:
+        url = broker.endpoint.replace("https:", "amqps:")
+        with relay(tmp_path, targets=f"http://127.0.0.1:{port.number}", amqp=url, amqp_ca=str(ca)) as running:
+            problem = running.wait("refused", lambda s: s["problem"])["problem"]
+            assert f"is not signed by the CA in {ca}: set --amqp-ca" in problem
+            ca.unlink()
+            running.wait("the file is missed", lambda s: f"--amqp-ca: cannot read {ca}" in s["problem"])
+    assert len(running.logs("warning")) == 2

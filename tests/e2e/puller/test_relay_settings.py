@@ -45,11 +45,22 @@ GOOD = {"targets": "http://127.0.0.1:1"}
         ({**GOOD, "amqp": "amqp://"}, "--amqp: is not amqp[s]://"),
         ({**GOOD, "amqp_file": "/does/not/exist"}, "--amqp-file: cannot read it: No such file"),
         ({**GOOD, "amqp": "amqp://127.0.0.1/?heartbeat=often"}, "--amqp: the broker's URL has a parameter"),
+        ({**GOOD, "amqp": "amqp://127.0.0.1/?client_properties=("}, "--amqp: the broker's URL has a parameter"),
+        ({**GOOD, "amqp": "amqps://127.0.0.1/?ssl_options={'cafile':'/none'}"}, "--amqp: the broker's URL has a"),
+        ({**GOOD, "amqp": "amqps://127.0.0.1", "amqp_ca": "/none"}, "--amqp-ca: cannot read /none: No such file"),
+        ({**GOOD, "amqp": "amqps://127.0.0.1", "amqp_ca": "/etc/hostname"}, "--amqp-ca: /etc/hostname holds no CA"),
+        ({**GOOD, "amqp": "amqp://127.0.0.1", "amqp_ca": "/none"}, "--amqp-ca: is for amqps://"),
+        ({**GOOD, "amqp": "amqps://h/?ssl_options={}", "amqp_ca": "/none"}, "--amqp-ca: cannot go together with"),
         ({**GOOD, "target_token_file": "/dev/null"}, "--target-token-file: the token is empty"),
     ],
 )
 def test_wrong_setting_is_named(settings: dict[str, str], words: str) -> None:
     assert words in refused(**settings)
+
+
+def test_user_without_a_password_is_refused() -> None:
+    message = refused(**GOOD, environ={"DAGFERRY_AMQP": f"amqp://{SECRET}@127.0.0.1/"})
+    assert "--amqp: is not amqp[s]://[USER:PASSWORD@]" in message
 
 
 def test_missing_client_library_is_named() -> None:
