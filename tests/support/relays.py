@@ -23,20 +23,21 @@ def command(**settings: str) -> list[str]:
 
 @contextmanager
 def relay(
-    directory: Path, *, hosts: Path | None = None, environ: Mapping[str, str] | None = None, **settings: str
+    directory: Path, *, etc: Mapping[str, Path] | None = None, environ: Mapping[str, str] | None = None, **settings: str
 ) -> Iterator[Running]:
     """Run a relay, with JSON logs.
 
     Args:
         directory: for its log.
-        hosts: what it has for ``/etc/hosts``, in a mount namespace of its own; needs root.
+        etc: files that it has in ``/etc`` by name, in a mount namespace of its own; needs root.
         environ: more of it.
         settings: options.
     """
     words = command(**{"listen": "127.0.0.1:0", "log_format": "json", "log_level": "debug", **settings})
-    if hosts is not None:
-        script = 'mount --bind "$0" /etc/hosts && exec "$@"'
-        words = ["unshare", "--mount", "sh", "-c", script, os.fspath(hosts), *words]
+    for name, file in (etc or {}).items():
+        words = ["sh", "-c", f'mount --bind "$0" /etc/{name} && exec "$@"', os.fspath(file), *words]
+    if etc:
+        words = ["unshare", "--mount", *words]
     log = directory / "relay.log"
     with log.open("wb") as file:
         process = subprocess.Popen(words, stdout=file, stderr=file, env={**os.environ, **(environ or {})})

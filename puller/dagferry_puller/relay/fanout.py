@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
 from dagferry_puller.backoff import uniform
 from dagferry_puller.logs import Complaints, log
+from dagferry_puller.relay.names import MAX_PODS, Names
 from dagferry_puller.relay.pool import Pool
 from dagferry_puller.relay.post import NotTaken, post
 from dagferry_puller.relay.targets import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from concurrent.futures import Future
 
     from dagferry_puller.relay.status import RelayRecorder
-    from dagferry_puller.relay.targets import Target
-
-    Address = tuple[str, int]
+    from dagferry_puller.relay.targets import Address, Target
 
 THREADS = 32  # pods told at a time
 MIN_GAP_SECONDS = 1.0  # between the starts of two fan-outs
-MAX_PODS = 5000  # addresses told; a name that has more is somebody's joke
-_RESOLVE_SECONDS = 3.0  # after which what a name last was is good enough
 _RETRY_SECONDS = 0.3  # before the second try, give or take
 _BEAT_SECONDS = 10.0
 
@@ -46,18 +41,15 @@ class Fanout:
     """
 
     def __init__(self, targets: Sequence[Target], token: bytes | None, seconds: float, recorder: RelayRecorder) -> None:
-        self._targets = targets
+        self._names = Names(targets, recorder, self._tell_soon)
         self._token = token
         self._seconds = seconds
         self._recorder = recorder
         self._asked = threading.Event()
         self._pool = Pool(THREADS, "tell")
-        self._resolver = Pool(len(targets), "resolve")
-        self._resolving: dict[Target, Future[list[Address]]] = {}
-        self._known: dict[Target, list[Address]] = {}
         self._lock = threading.Lock()
         self._again: dict[Address, bool] = {}  # pods that are being told, and whether they are to be told once more
-        self._complaints: dict[Target | Address, Complaints] = {}
+        self._complaints: dict[Address, Complaints] = {}
 
     def notified(self) -> None:
         """Tell all pods, soon; returns at once."""
@@ -79,34 +71,17 @@ class Fanout:
             time.sleep(max(0.0, begun + MIN_GAP_SECONDS - time.monotonic()))
 
     def _tell_all(self) -> None:
-        for target in self._targets:
-            pending = self._resolving.get(target)
-            if pending is None or pending.done():  # a resolver that hangs is asked once
-                self._resolving[target] = self._resolver.submit(target.addresses)
-        wait(self._resolving.values(), _RESOLVE_SECONDS)
-        addresses = list(dict.fromkeys(address for target in self._targets for address in self._addresses(target)))
+        addresses = self._names.look()
         self._forget(set(addresses))
         self._recorder.count(fanouts=1)
         self._recorder.update(pods=len(addresses))
         for address in addresses[:MAX_PODS]:
             self._tell_soon(address)
 
-    def _addresses(self, target: Target) -> list[Address]:
-        """Return what a name is, or last was where nobody can say."""
-        complaints = self._complaints.setdefault(target, Complaints())
-        try:
-            self._known[target] = self._resolving[target].result(timeout=0)
-            complaints.well()
-        except (OSError, UnicodeError, TimeoutError) as error:
-            self._recorder.count(unresolved=1)
-            why = getattr(error, "strerror", None) or f"no answer within {_RESOLVE_SECONDS:g} s"
-            complaints.failed(NotTaken(f"{target} cannot be resolved: {why}"))
-        return self._known.get(target, [])
-
     def _forget(self, present: set[Address]) -> None:
         """Drop what was remembered of pods that are gone."""
         with self._lock:
-            for key in [key for key in self._complaints if isinstance(key, tuple) and key not in present]:
+            for key in [key for key in self._complaints if key not in present]:
                 del self._complaints[key]
 
     def _tell_soon(self, address: Address) -> None:

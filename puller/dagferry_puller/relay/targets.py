@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 DEFAULT_PORT = 9474  # of a puller
 
+Address = tuple[str, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -26,7 +28,7 @@ class Target:
     def __str__(self) -> str:
         return f"{'dns' if self.every else 'http'}://{show((self.host, self.port))}"
 
-    def addresses(self) -> list[tuple[str, int]]:
+    def addresses(self) -> list[Address]:
         """Ask the resolver, which may take its time.
 
         Raises:
@@ -48,7 +50,7 @@ def parse(text: str) -> Target:
     return Target(url.hostname, port or DEFAULT_PORT, every=url.scheme == "dns")
 
 
-def show(address: tuple[str, int]) -> str:
+def show(address: Address) -> str:
     """Write an address as in a URL."""
     host, port = address
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,6 +16,7 @@ from support.pods import Pod, Running
 from support.portfixtures import Port
 from support.raw_server import RawServer, reply
 from support.relays import relay
+from support.resolver import Resolver
 from support.waiting import wait_for
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def names(hosts: Path, *addresses: str) -> None:
 def test_every_address_of_a_name_is_told_as_pods_come_and_go(hosts: Path, tmp_path: Path) -> None:
     with Port(address=("127.0.0.2", 0)) as one, Port(address=("127.0.0.3", one.number)) as two:
         names(hosts, "127.0.0.2")
-        with relay(tmp_path, hosts=hosts, targets=f"dns://pods:{one.number}") as running:
+        with relay(tmp_path, etc={"hosts": hosts}, targets=f"dns://pods:{one.number}") as running:
             started(running, 1)
             assert (one.looks, two.looks) == (1, 0)
             names(hosts, "127.0.0.2", "127.0.0.3", "127.0.0.2")
@@ -196,14 +197,14 @@ def test_every_address_of_a_name_is_told_as_pods_come_and_go(hosts: Path, tmp_pa
 def test_ipv6_pods_are_told_too(hosts: Path, tmp_path: Path) -> None:
     with Port() as four, Port(address=("::1", four.number)) as six:
         names(hosts, "127.0.0.1", "::1")
-        with relay(tmp_path, hosts=hosts, targets=f"dns://pods:{four.number}"):
+        with relay(tmp_path, etc={"hosts": hosts}, targets=f"dns://pods:{four.number}"):
             wait_for(lambda: (four.looks, six.looks) == (1, 1), "both families are told")
 
 
 def test_name_that_cannot_be_resolved_keeps_its_last_addresses(hosts: Path, tmp_path: Path) -> None:
     with Port(address=("127.0.0.2", 0)) as port:
         names(hosts, "127.0.0.2")
-        with relay(tmp_path, hosts=hosts, targets=f"dns://pods:{port.number}") as running:
+        with relay(tmp_path, etc={"hosts": hosts}, targets=f"dns://pods:{port.number}") as running:
             started(running, 1)
             names(hosts)
             running.request("/notify", "POST")
@@ -211,6 +212,37 @@ def test_name_that_cannot_be_resolved_keeps_its_last_addresses(hosts: Path, tmp_
             assert running.status()["unresolved"] == 1
             assert f"dns://pods:{port.number} cannot be resolved" in running.logs("warning")[0]["message"]
             assert running.ready()
+
+
+def test_resolver_that_hangs_delays_no_pod_that_is_known_and_no_end(hosts: Path, tmp_path: Path) -> None:
+    with Resolver(tmp_path, "127.0.0.3") as resolver, Port(address=("127.0.0.2", 0)) as port, Port() as other:
+        names(hosts, "127.0.0.2")
+        targets = f"dns://pods:{port.number},{url(other)}"
+        with relay(tmp_path, etc={**resolver.etc, "hosts": hosts}, targets=targets) as running:
+            started(running, 2)
+            assert resolver.asked == 0
+            names(hosts)  # from now on, DNS is asked for the name
+            for round_ in range(2, 5):
+                running.request("/notify", "POST")
+                wait_for(lambda round_=round_: (port.looks, other.looks) == (round_, round_), "both are told")
+            assert resolver.asked == 2, "one look-up, for both kinds of addresses, which still hangs"
+            assert running.status()["unresolved"] == 0, "nobody said anything about the name"
+            running.signal(signal.SIGTERM)
+            assert running.process.wait(timeout=10) == 0
+
+
+def test_pod_of_an_answer_that_comes_late_is_told_when_it_comes(hosts: Path, tmp_path: Path) -> None:
+    with Resolver(tmp_path, "127.0.0.3") as resolver, Port(address=("127.0.0.3", 0)) as port, Port() as other:
+        names(hosts)
+        targets = f"dns://pods:{port.number},{url(other)}"
+        with relay(tmp_path, etc={**resolver.etc, "hosts": hosts}, targets=targets) as running:
+            wait_for(lambda: other.looks == 1 and resolver.asked == 2, "who needs no resolver is told")
+            assert port.looks == 0
+            resolver.speaks.set()
+            wait_for(lambda: port.looks == 1, "told by the late answer")
+            running.request("/notify", "POST")
+            wait_for(lambda: (port.looks, other.looks) == (2, 2), "told in time")
+            assert running.status()["pods"] == 2
 
 
 # Probes

@@ -116,7 +116,7 @@ def test_certificate_for_another_name_is_refused_with_the_name(
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost rabbit.example.org\n")
     settings = {"amqp": broker.tls_url(host), "amqp_ca": str(authority.path)}
-    with relay(tmp_path, hosts=hosts, targets=TARGETS, **settings) as running:
+    with relay(tmp_path, etc={"hosts": hosts}, targets=TARGETS, **settings) as running:
         assert problem(running) == (
             f"the broker: the certificate of {host} is for another name: "
             "put a name that it has into the broker's URL, or renew it"
