@@ -71,7 +71,7 @@ fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c .constraints.txt --group fuzz
 	@$(BIN)/python tests/fuzz/fuzz.py --seconds $(SECONDS) $(if $(PARSER),--parser $(PARSER))
 
-demo: $(READY)  ## The main job on real DAGs; STORE=s3 does it through an S3 API on loopback.
+demo: $(READY)  ## The main job on real DAGs; STORE=s3: through an S3 API on loopback; STORE=rgw: on a Ceph RGW (root, Debian).
 	@$(BIN)/python tests/demo/main.py --store $(STORE)
 
 bench: $(READY) ## Memory and CPU of an idle puller, cold start, publish to live.

@@ -24,6 +24,7 @@ from demo.pod import COMMAND, Pod
 from support.s3server import new_bucket, s3_server
 
 CACHE = Path(__file__).parents[2] / ".cache" / "demo"
+ON_RGW = Path(__file__).parents[1] / "rgw/with"  # runs a command on a Ceph cluster of its own
 DAGCTL = [sys.executable, "-m", "dagferry_publisher"]
 BUNDLE, CHANNEL = "examples", "main"
 METRICS = (
@@ -212,8 +213,10 @@ def run(store_kind: str, work: Path, stack: contextlib.ExitStack) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", choices=("dir", "s3"), default="dir")
+    parser.add_argument("--store", choices=("dir", "s3", "rgw"), default="dir", help="rgw: Ceph; Debian, root")
     store = parser.parse_args().store
+    if store == "rgw":
+        os.execv(ON_RGW, [os.fspath(ON_RGW), sys.executable, __file__, "--store", "s3"])
     with tempfile.TemporaryDirectory(prefix="dagferry-demo-") as directory, contextlib.ExitStack() as stack:
         run(store, Path(directory).resolve(), stack)
 
