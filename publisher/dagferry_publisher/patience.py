@@ -2,6 +2,7 @@
 
 boto3 uses its own attempts up within half a second. What is bounded here is an outage, not a request: all requests
 of a process share the time from the first failure to the next answer, so that no command waits twice for a dead store.
+After it nothing is asked any more: a store that takes connections and is silent costs a time-out for each request.
 """
 
 from __future__ import annotations
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0  # seconds
+_LEAST_SECONDS = 10.0  # of an outage before nothing is asked any more, however short patience is
 
 
 class StoreAway(StoreUnreachable):
     """No connection, no answer in time, or an error of the server's own: what a restart looks like from outside."""
+
+
+class GivenUp(StoreUnreachable):
+    """The store was away for so long that it was not even asked."""
 
 
 def _silent(_: str) -> None:
@@ -46,29 +52,46 @@ class Patience:
     sleep: Callable[[float], None] = time.sleep
     _since: float | None = field(default=None, init=False)
     _pauses: int = field(default=0, init=False)
+    _over: bool = field(default=False, init=False)
 
     def call(self, request: Callable[[], Result]) -> Result:
         """Do a request, again and again until it is answered; its last error once patience is over."""
         while True:
             try:
-                result = request()
+                return self.once(request)
             except (StoreAway, Interrupted) as error:
                 if not self._pause(error):
                     raise
-            except DagferryError:
-                self._answered()
-                raise
-            else:
-                self._answered()
-                return result
 
-    def _pause(self, error: StoreUnreachable) -> bool:
-        """Wait a little; False if patience is over."""
+    def once(self, request: Callable[[], Result]) -> Result:
+        """Do a request that is not to be repeated.
+
+        Raises:
+            GivenUp: it was not done, as patience is over.
+        """
+        if self._over:
+            raise GivenUp("the store was away for too long: nothing more is asked of it")
+        try:
+            result = request()
+        except (StoreAway, Interrupted):
+            self._failed()
+            raise
+        except DagferryError:
+            self._answered()
+            raise
+        self._answered()
+        return result
+
+    def _failed(self) -> None:
         now = self.clock()
         if self._since is None:
             self._since, self._pauses = now, 0
-        left = self._since + self.seconds - now
-        if left <= 0:
+        self._over = now - self._since >= max(self.seconds, _LEAST_SECONDS)
+
+    def _pause(self, error: StoreUnreachable) -> bool:
+        """Wait a little; False if patience is over."""
+        left = self.seconds - (self.clock() - (self._since or 0.0))
+        if left <= 0 or self._over:
             return False
         if not self._pauses:
             self.say(f"{error}; trying again for {self.seconds:.0f} s")
@@ -80,7 +103,7 @@ class Patience:
     def _answered(self) -> None:
         if self._since is not None and self._pauses:
             self.say(f"the store answers again after {self.clock() - self._since:.0f} s")
-        self._since, self._pauses = None, 0
+        self._since, self._pauses, self._over = None, 0, False
 
 
 @runtime_checkable

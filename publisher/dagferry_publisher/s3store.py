@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -33,18 +33,23 @@ if TYPE_CHECKING:
 
 MULTIPART_BYTES = 64 << 20  # a larger object is sent in parts; conditions do not hold for those (RGW ignores them)
 _PART_BYTES = 16 << 20
+_SMALL_BYTES = 128 << 10  # a document; what is larger may still be on its way out of this machine when it is "sent"
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long one request may wait."""
+    """How long a store may be silent: nothing is bounded that goes on, however slowly.
+
+    A request is tried twice, but for conditional writes, which have the time of both attempts for one.
+    """
 
     connect_seconds: float = 5.0
-    read_seconds: float = 30.0  # without a byte
+    read_seconds: float = 10.0  # without a byte of an answer
+    upload_seconds: float = 30.0  # the same, after each part of an archive
 
-    def config(self, attempts: int) -> Config:
-        """Return the settings of a client that tries each request so often."""
-        return config(attempts, connect_seconds=self.connect_seconds, read_seconds=self.read_seconds)
+    def config(self, attempts: int, read_seconds: float) -> Config:
+        """Return the settings of a client that tries each request so often, and waits so long."""
+        return config(attempts, connect_seconds=self.connect_seconds, read_seconds=read_seconds)
 
 
 class S3Store:
@@ -70,8 +75,9 @@ class S3Store:
         with translated(f"open {self._url('')}"):
             session = boto3.session.Session()
             # A retry of a conditional write meets its own first attempt and reports a conflict.
-            self._once = open_client(session, timeouts.config(1))
-            self._client = open_client(session, timeouts.config(2))
+            self._once = open_client(session, timeouts.config(1, 2 * timeouts.read_seconds))
+            self._client = open_client(session, timeouts.config(2, timeouts.read_seconds))
+            self._uploads = open_client(session, timeouts.config(2, timeouts.upload_seconds))
 
     def __repr__(self) -> str:
         return f"S3Store({self._url('')!r}, endpoint={self._client.meta.endpoint_url!r})"
@@ -80,6 +86,7 @@ class S3Store:
         """Close the idle connections."""
         self._once.close()
         self._client.close()
+        self._uploads.close()
 
     @patient
     def get(self, key: str, *, limit: int, if_none_match: str | None = None) -> Blob | None:
@@ -133,32 +140,41 @@ class S3Store:
         name = self._prefix + key
         with translated(f"write {self._url(key)}"):
             if size <= MULTIPART_BYTES:
-                self._client.put_object(Bucket=self._bucket, Key=name, Body=source)
+                client = self._client if size <= _SMALL_BYTES else self._uploads
+                client.put_object(Bucket=self._bucket, Key=name, Body=source)
                 return
             config = TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES)
-            self._client.upload_fileobj(source, self._bucket, name, Config=config)
+            self._uploads.upload_fileobj(source, self._bucket, name, Config=config)
 
     def create(self, key: str, data: bytes) -> str:
         """See Store.create."""
-        what = f"create {self._url(key)}"
-        with self._once_only(), translated(what, conditional=True):
-            done = self._once.put_object(
-                Bucket=self._bucket, Key=self._prefix + check_key(key), Body=data, IfNoneMatch="*"
-            )
-        return bare_etag(done.get("ETag"), what)
+        return self._put_if(f"create {self._url(key)}", key, data, IfNoneMatch="*")
 
     def replace(self, key: str, data: bytes, *, etag: str) -> str:
         """See Store.replace."""
         what = f"replace {self._url(key)}"
         try:
-            with self._once_only(), translated(what, conditional=True):
-                # Unquoted: RGW compares with the quotes, so a quoted ETag never matches there.
-                done = self._once.put_object(
-                    Bucket=self._bucket, Key=self._prefix + check_key(key), Body=data, IfMatch=etag
-                )
+            # Unquoted: RGW compares with the quotes, so a quoted ETag never matches there.
+            return self._put_if(what, key, data, IfMatch=etag)
         except NoSuchKey as error:  # AWS's answer where RGW says 412
             raise StoreConflict(f"cannot {what}: it was removed") from error
-        return bare_etag(done.get("ETag"), what)
+
+    def _put_if(self, what: str, key: str, data: bytes, **condition: str) -> str:
+        """Write once; an error comes when the store is there to be asked what became of it, or patience is over."""
+        name = self._prefix + check_key(key)
+
+        def put() -> str:
+            with translated(what, conditional=True):
+                done = self._once.put_object(Bucket=self._bucket, Key=name, Body=data, **condition)  # type: ignore[arg-type]
+            return bare_etag(done.get("ETag"), what)
+
+        try:
+            return self.patience.once(put)
+        except StoreAway:
+            if self.patience.seconds:
+                with suppress(StoreError):
+                    self.head("any")
+            raise
 
     def keys(self, prefix: str) -> Iterator[str]:
         """See Store.keys."""
@@ -182,11 +198,14 @@ class S3Store:
 
     def discard(self, key: str) -> None:
         """See Store.discard."""
-        try:
+        name = self._prefix + check_key(key)
+
+        def delete() -> None:
             with translated(f"remove {self._url(key)}"):
-                self._client.delete_object(Bucket=self._bucket, Key=self._prefix + check_key(key))
-        except (StoreDenied, BlobMissing):
-            return
+                self._client.delete_object(Bucket=self._bucket, Key=name)
+
+        with suppress(StoreDenied, BlobMissing):
+            self.patience.once(delete)
 
     @patient
     def now(self) -> datetime:
@@ -215,17 +234,6 @@ class S3Store:
         what = f"read s3://{request['Bucket']}/{request['Key']}"
         with translated(what, conditional="IfMatch" in request):
             return self._client.get_object(**request)
-
-    @contextmanager
-    def _once_only(self) -> Iterator[None]:
-        """Around a conditional write, which is not repeated: its error comes when the store is there to be asked."""
-        try:
-            yield
-        except StoreAway:
-            if self.patience.seconds:
-                with suppress(StoreError):
-                    self.head("any")
-            raise
 
     @patient
     def _open_at(self, key: str, offset: int, etag: str | None) -> tuple[str, Generator[bytes]]:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dagferry_publisher.errors import Conflict
+from dagferry_publisher.patience import GivenUp
 from dagferry_shared import envelope, pointer, times
 from dagferry_shared.errors import Refused, StoreConflict, StoreError, StoreUnreachable
 from dagferry_shared.pointer import Action, Held, Pointer
@@ -244,6 +245,8 @@ class Transaction:
         for attempt in range(_REREADS):
             try:
                 return self._reread()
+            except GivenUp:
+                break
             except StoreUnreachable:
                 time.sleep(random.uniform(0.5, 1) * 0.2 * 2**attempt)  # noqa: S311 - jitter, not a secret
         cure = "look with dagctl history and run the command again: it is safe to repeat"

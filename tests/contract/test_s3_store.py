@@ -6,6 +6,7 @@ import io
 import socket
 import subprocess
 import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -123,6 +124,30 @@ def test_an_unconditional_write_is_tried_once_more(connect: Connect) -> None:
     with RawServer(failure("503 Slow Down", "SlowDown"), reply("200 OK")) as server:
         connect(server.endpoint).put("key", b"data")
     assert len(server.requests) == 2
+
+
+def test_an_upload_that_goes_on_slowly_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer than every time-out there is, added up: what is bounded is standing still."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    limits = Timeouts(connect_seconds=2.0, read_seconds=0.5, upload_seconds=3.0)
+    size, pace, came = 16 << 20, 1 << 17, []
+
+    def slow(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, pace)
+        begun = time.monotonic()
+        while sum(came) < size and (piece := connection.recv(pace)):
+            came.append(len(piece))
+            time.sleep(max(0.0, begun + sum(came) / (2 << 20) - time.monotonic()))  # 2 MiB a second
+        took = time.monotonic() - begun
+        assert took > limits.connect_seconds + limits.read_seconds + limits.upload_seconds
+        reply("200 OK")(connection)
+
+    with RawServer(slow) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        with closing(S3Store("bucket", timeouts=limits)) as store:
+            store.put("large", io.BytesIO(bytes(size)))
+    assert len(server.requests) == 1
 
 
 AWAY = failure("503 Slow Down", "SlowDown")

@@ -38,13 +38,22 @@ def puller_keys(cli: Cli, file: str | None, profile: str | None) -> Keys | None:
     return Keys(access, secret, token) if access else None
 
 
+def reached(first: Result) -> bool:
+    """Whether the store answered the first check."""
+    return first.state != "failure" or first.seen.startswith("it answers")
+
+
+def _unreached(*names: str) -> Iterator[Result]:
+    return (unchecked(name, "the store was not reached") for name in names)
+
+
 def in_any_store(cli: Cli, layout: Layout, channel: str | None) -> Iterator[Result]:
     """Make the checks that need no S3."""
     store = open_store(cli.one("store"))  # one that does not wait for a store that is away
     first = doctor.check_clock(store, times.now)
     yield first
-    if first.state == "failure" and not first.seen.startswith("it answers"):
-        yield from (unchecked(name, "the store was not reached") for name in ("publisher's rights", doctor.CONDITIONS))
+    if not reached(first):
+        yield from _unreached("publisher's rights", doctor.CONDITIONS, "latency")
     else:
         yield doctor.check_rights(store, layout)
         yield doctor.check_conditions(store, layout)
@@ -80,6 +89,17 @@ def on_s3(
     yield doctors3.check_notifications(admin, pointer)
     if listen:
         yield probe(admin, target, listen)
+
+
+def on_s3_unreached(bucket: str) -> Iterator[Result]:
+    """Look at the certificate, which may be why; each of the others would wait for its time-out."""
+    from dagferry_publisher import doctors3  # noqa: PLC0415 - boto3 takes half a second to load
+    from dagferry_publisher.s3admin import S3Admin  # noqa: PLC0415
+
+    admin = S3Admin(bucket)
+    yield from _unreached("bucket", "lifecycle", "puller's rights")
+    yield doctors3.check_tls(admin.endpoint, admin.ca, times.now())
+    yield from _unreached("notifications")
 
 
 def _show(cli: Cli, results: list[Result]) -> None:
@@ -128,7 +148,9 @@ def register(app: typer.Typer) -> None:
         channel = names.name(named.value[0], "--channel") if named else None
         listen = address(notify_probe) if notify_probe else None
         results = [*in_any_store(cli, layout, channel)]
-        if url.scheme == "s3":
+        if url.scheme == "s3" and not reached(results[0]):
+            results += on_s3_unreached(url.bucket_or_path)
+        elif url.scheme == "s3":
             results += on_s3(url, layout, channel, puller_keys(cli, puller_credentials, puller_profile), listen)
         facts = [{"check": r.check, "state": r.state, "seen": r.seen, "cure": r.cure} for r in results]
         cli.out.emit({"store": str(url), "bundle": layout.bundle, "checks": facts}, lambda: _show(cli, results))

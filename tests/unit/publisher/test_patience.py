@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagferry_publisher.cli.session import Cli
-from dagferry_publisher.patience import Patience, Patient, StoreAway
+from dagferry_publisher.patience import GivenUp, Patience, Patient, StoreAway
 from dagferry_shared.errors import DagferryError, Reason, Refused, StoreDenied, StoreUnreachable
 from dagferry_shared.store.reading import Interrupted
 
@@ -62,11 +62,51 @@ def test_an_outage_is_waited_for_once_however_many_requests_meet_it() -> None:
     with pytest.raises(StoreAway):
         outage.patience.call(outage.request)
     requests = outage.requests
-    for _ in range(3):
+    for ask in (outage.patience.call, outage.patience.once):
+        with pytest.raises(GivenUp):
+            ask(outage.request)
+    assert outage.requests == requests, "a store that is silent costs a time-out for each request"
+    assert outage.now == pytest.approx(1030.0)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 30.0, 300.0])
+def test_a_store_that_is_silent_is_given_up_after_patience_and_two_time_outs(seconds: float) -> None:
+    outage, timeout = Outage(1e9), 20.0
+    outage.patience.seconds = seconds
+
+    def silent() -> str:
+        outage.now += timeout
+        return outage.request()
+
+    with pytest.raises(StoreAway):
+        outage.patience.once(silent)
+    for _ in range(10):
+        with pytest.raises(StoreUnreachable):
+            outage.patience.call(silent)
+    assert outage.now <= 1000.0 + seconds + 2 * timeout
+
+
+def test_short_failures_without_patience_are_no_reason_to_ask_no_more() -> None:
+    outage = Outage(9.0)
+    outage.patience.seconds = 0.0
+    for _ in range(9):
         with pytest.raises(StoreAway):
             outage.patience.call(outage.request)
-    assert outage.requests == requests + 3
-    assert outage.now == pytest.approx(1030.0)
+        outage.now += 1.0
+    assert outage.patience.call(outage.request) == "answer"
+
+
+def test_an_answer_to_a_request_under_way_ends_an_outage_that_was_given_up() -> None:
+    outage = Outage(1e9)
+
+    def slow() -> str:
+        with pytest.raises(StoreAway):
+            outage.patience.call(outage.request)
+        return "answer"
+
+    assert outage.patience.call(slow) == "answer"
+    outage.until = outage.now
+    assert outage.patience.call(outage.request) == "answer"
 
 
 def test_the_next_outage_gets_patience_of_its_own() -> None:
