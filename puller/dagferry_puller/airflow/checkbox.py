@@ -1,0 +1,209 @@
+"""The sandbox from outside: a process with few rights, little environment and a deadline, whose words are hostile."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import signal
+import site
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dagferry_puller.airflow import checkkernel as kernel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+MAX_LINE = 8 << 20  # bytes of one message: a result, escaped
+MAX_WORDS = 64 << 20  # bytes of all messages
+_ORPHANS = 10.0  # seconds to end what got away from its parent
+
+# What code at parse time may need and what is no secret; everything else needs --env.
+_KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "PYTHONUTF8")
+_KEPT_CORE = (
+    "ALLOWED_DESERIALIZATION_CLASSES",
+    "DAGBAG_IMPORT_TIMEOUT",
+    "DAG_DISCOVERY_SAFE_MODE",
+    "DAG_IGNORE_FILE_SYNTAX",
+    "DEFAULT_TIMEZONE",
+    "EXECUTOR",
+    "MIGHT_CONTAIN_DAG_CALLABLE",
+    "PLUGINS_FOLDER",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the sandbox gives.
+
+    Attributes:
+        memory: bytes of address space of each process.
+        file_seconds: the time of one file that is loaded.
+        network: whether the network stays.
+    """
+
+    memory: int = 4 << 30
+    file_seconds: float = 50.0
+    network: bool = False
+
+
+@dataclass(slots=True)
+class Words:
+    """What came out of the sandbox.
+
+    Attributes:
+        messages: objects, in order, nothing else about them checked.
+        at: the file that was last begun.
+        problem: why it did not come to its end: ``timeout``, or how it died; None: it did.
+    """
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    at: str | None = None
+    problem: str | None = None
+
+
+def reduced(given: Mapping[str, str], environ: Mapping[str, str], first: Sequence[str]) -> dict[str, str]:
+    """Return the environment for code that nobody trusts yet.
+
+    Args:
+        given: what ``--env`` adds.
+        environ: this process's.
+        first: directories before the rest of PYTHONPATH.
+    """
+    core = tuple(f"AIRFLOW__CORE__{name}" for name in _KEPT_CORE)
+    kept = {name: value for name, value in environ.items() if name in _KEPT + core or name.startswith("LC_")}
+    home = environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+    if os.path.isdir(f"{home}/plugins"):  # code of the image, which DAGs may import, and cluster policies
+        kept.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", f"{home}/plugins")
+    paths = [*first, *environ.get("PYTHONPATH", "").split(os.pathsep), f"{home}/config"]
+    return {
+        **kept,
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONUSERBASE": site.getuserbase(),  # as HOME is another one
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **given,
+    }
+
+
+def _for_airflow(home: str, folder: str) -> dict[str, str]:
+    return {
+        "HOME": home,
+        "TMPDIR": f"{home}/tmp",
+        "AIRFLOW_HOME": home,
+        "AIRFLOW__CORE__DAGS_FOLDER": folder,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACKS": "True",
+        "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "20",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/none.db",
+        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+    }
+
+
+def run(mode: str, directory: str, environ: Mapping[str, str], limits: Limits, deadline: float) -> Words:
+    """Compile or load a directory in the sandbox.
+
+    Args:
+        mode: ``compile`` or ``load``.
+        directory: absolute, without links.
+        environ: see ``reduced``.
+        limits: see there.
+        deadline: on the monotonic clock; everything inside is killed then.
+
+    Returns:
+        All that it said; it never raises for what happens inside.
+    """
+    with _empty_home() as home:
+        reader, writer = os.pipe()
+        seconds = max(0.1, deadline - time.monotonic())
+        orders = {
+            **{"mode": mode, "directory": directory, "home": home, "pipe": writer, "parent": os.getpid()},
+            **{"memory": limits.memory, "file_seconds": limits.file_seconds, "network": limits.network},
+            "seconds": seconds,
+        }
+        kernel.adopt_orphans()
+        spared = kernel.children()
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "dagferry_puller.airflow.checkinside", json.dumps(orders)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**environ, **_for_airflow(home, directory)},
+            cwd=home,
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+        os.close(writer)
+        with open(reader, "rb", buffering=0):
+            try:
+                return _listen(process, reader, deadline)
+            finally:
+                _end(process, spared)
+
+
+@contextmanager
+def _empty_home() -> Iterator[str]:
+    home = os.path.realpath(tempfile.mkdtemp(prefix="dagferry-check-"))
+    try:
+        yield home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _listen(process: subprocess.Popen[bytes], reader: int, deadline: float) -> Words:
+    words, rest, total = Words(), b"", 0
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    while True:
+        left = deadline - time.monotonic()
+        piece = os.read(reader, 65536) if left > 0 and poll.poll(left * 1000) else None
+        total += len(piece or b"")
+        *lines, rest = (rest + (piece or b"")).split(b"\n")
+        if total > MAX_WORDS or len(rest) > MAX_LINE or not all(_take(line, words) for line in lines):
+            words.problem = "it said too much, or nonsense"
+        elif words.messages and "end" in words.messages[-1]:
+            return words
+        elif piece is None:
+            words.problem = "timeout"
+        elif not piece:
+            words.problem = _how(process)
+        if words.problem:
+            return words
+
+
+def _take(line: bytes, words: Words) -> bool:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(message, dict):
+        return False
+    if isinstance(message.get("at"), str):
+        words.at = message["at"]
+    else:
+        words.messages.append(message)
+    return True
+
+
+def _how(process: subprocess.Popen[bytes]) -> str:
+    try:
+        code = process.wait(timeout=1)
+    except subprocess.TimeoutExpired:
+        return "it closed its report"
+    return f"killed by signal {-code}" if code < 0 else f"ended with {code}"
+
+
+def _end(process: subprocess.Popen[bytes], spared: frozenset[int]) -> None:
+    """Kill all that is inside: the group, and with it a process namespace; else every descendant, one by one."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + _ORPHANS
+    while kernel.kill_children(spared=spared) and time.monotonic() < deadline:
+        time.sleep(0.001)
