@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def run_check(
     return Checked(done.returncode, done.stdout, done.stderr)
 
 
-def write_tree(directory: Path, files: dict[str, str | bytes]) -> Path:
+def write_tree(directory: Path, files: Mapping[str, str | bytes]) -> Path:
     """Write files below a directory."""
     for name, content in files.items():
         path = directory / name
@@ -92,7 +93,7 @@ def processes_with(mark: str) -> list[str]:
 
 
 _DAG = "from airflow import DAG\n"
-MARK = "left-behind-by-a-dag"
+MARK = f"left-behind-by-a-dag-of-{os.getpid()}"  # other workers do the same at the same time
 SECRET = "hush-7f3a"  # in many variables of the process that starts the check
 SECRETS = dict.fromkeys(
     ["AWS_SECRET_ACCESS_KEY", "DAGFERRY_NOTIFY_TOKEN", "AIRFLOW_CONN_X", "AIRFLOW__CORE__FERNET_KEY", "CI_JOB_TOKEN"],
@@ -134,7 +135,8 @@ def hostile(port: int) -> dict[str, str]:
         "for path in glob.glob('/proc/[0-9]*/environ'):\n"
         "    try: found.append(open(path, errors='replace').read())\n"
         "    except OSError: pass\n"
-        f"raise RuntimeError('leak' if any('{SECRET[:4]}' + '{SECRET[4:]}' in text for text in found) else 'nothing')\n",
+        f"leak = any('{SECRET[:4]}' + '{SECRET[4:]}' in text for text in found)\n"
+        "raise RuntimeError('leak' if leak else 'nothing')\n",
         "kills.py": _DAG + "import os, signal\n"
         "for pid in [os.getppid(), *range(1, os.getpid())]:\n"
         "    try: os.kill(pid, signal.SIGKILL)\n"
@@ -154,9 +156,27 @@ def hostile(port: int) -> dict[str, str]:
         "os._exit(0)\n",
         "same_a.py": _DAG + "with DAG('same', schedule=None): pass\n",
         "same_b.py": _DAG + "with DAG('same', schedule=None): pass\n",
-        "connects.py": _DAG
-        + f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 5)\nwith DAG('connects'): pass\n",
+        "connects.py": _DAG + f"import socket\nsocket.create_connection(('127.0.0.1', {port}), 5)\n"
+        "with DAG('connects', schedule=None): pass\n",
         "ignored.py": _DAG + "raise RuntimeError('it should not be loaded')\n",
         ".airflowignore": "ignored.py\n",
         "z_last.py": _DAG + "with DAG('last', schedule=None): pass\n",
     }
+
+
+# What must be found in ``hostile``: kind, words of the message, line.
+FINDINGS: dict[str, tuple[str, str, int | None]] = {
+    "syntax.py": ("import", "SyntaxError", 2),
+    "missing.py": ("import", "No module named 'nothing_here'", 3),
+    "sleeps.py": ("import", "DagBag import timeout", 3),
+    "hangs.py": ("timeout", "not loaded within {seconds} s", None),
+    "exits.py": ("died", "exit 0", None),
+    "stops.py": ("import", "SystemExit: enough", 3),
+    "memory.py": ("import", "MemoryError", 2),
+    "secrets.py": ("import", "RuntimeError: nothing", 8),
+    "spoofs.py": ("import", "a lie", None),
+    "babbles.py": ("died", "nonsense", None),
+    "same_a.py": ("duplicate", "'same' is also in same_b.py", None),
+    "same_b.py": ("duplicate", "'same' is also in same_a.py", None),
+    "connects.py": ("import", "Error", 3),
+}

@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING, NoReturn
 
 from dagferry_puller.airflow import checkkernel, checkrun
-from dagferry_puller.airflow.checkbox import Limits
+from dagferry_puller.airflow.checkbox import Terms
 from dagferry_puller.exits import ConfigError, Exit, code_for, line_for
 from dagferry_shared import __version__, times
 from dagferry_shared.errors import DagferryError, Refused
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagferry_puller.airflow.checkreport import Report
 
 PROGRAM = "dagferry-check"
-_DEFAULTS = Limits()
+_DEFAULTS = Terms()
 
 _ABOUT = """\
 Check a tree of DAGs before anybody uses it: in CI before a publish, or as the puller's --check-command.
@@ -124,16 +124,16 @@ def _job(options: argparse.Namespace) -> checkrun.Job:
     if options.dags and importlib.util.find_spec("airflow") is None:
         raise ConfigError("--dags", f"{sys.executable} has no Airflow")
     modes = (("compile",) if options.compile or not options.dags else ()) + (("load",) if options.dags else ())
+    first = tuple(
+        os.path.normpath(os.path.join(directory, _inside(directory, path, "--import-from")))
+        for path in options.import_from
+    )
     return checkrun.Job(
         directory=directory,
         paths=tuple(_inside(directory, path, "--path") for path in options.path or ["."]),
         modes=modes,
-        first=tuple(
-            os.path.normpath(os.path.join(directory, _inside(directory, path, "--import-from")))
-            for path in options.import_from
-        ),
         given=_variables(options.env),
-        limits=Limits(options.memory, options.file_timeout, options.network),
+        terms=Terms(options.memory, options.file_timeout, options.network, first),
         deadline=time.monotonic() + options.timeout,
     )
 
@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     checkkernel.hide_memory(hidden=True)  # our environment is whole
     try:
         report = _checked(options)
-    except (DagferryError, OSError, checkrun.AirflowFailed) as error:
+    except (DagferryError, OSError) as error:
         code = code_for(error)
         _fail(code, code.name.lower(), line_for(error), as_json=options.json)
         return code

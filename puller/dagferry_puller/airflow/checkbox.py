@@ -13,16 +13,18 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dagferry_puller.airflow import checkkernel as kernel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 MAX_LINE = 8 << 20  # bytes of one message: a result, escaped
 MAX_WORDS = 64 << 20  # bytes of all messages
+MAX_MESSAGES = 300_000  # the puller takes at most 200,000 files by default
+_GOODBYE = 5.0  # seconds to end by itself, once all is said
 _ORPHANS = 10.0  # seconds to end what got away from its parent
 
 # What code at parse time may need and what is no secret; everything else needs --env.
@@ -40,18 +42,20 @@ _KEPT_CORE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What the sandbox gives.
+class Terms:
+    """What the sandbox gives to the code in it.
 
     Attributes:
         memory: bytes of address space of each process.
         file_seconds: the time of one file that is loaded.
         network: whether the network stays.
+        first: directories that the code finds first in PYTHONPATH; the code alone, not what builds the sandbox.
     """
 
     memory: int = 4 << 30
     file_seconds: float = 50.0
     network: bool = False
+    first: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,35 +73,40 @@ class Words:
     problem: str | None = None
 
 
-def reduced(given: Mapping[str, str], environ: Mapping[str, str], first: Sequence[str]) -> dict[str, str]:
+def reduced(given: Mapping[str, str], environ: Mapping[str, str], directory: str) -> dict[str, str]:
     """Return the environment for code that nobody trusts yet.
 
     Args:
         given: what ``--env`` adds.
         environ: this process's.
-        first: directories before the rest of PYTHONPATH.
+        directory: the tree. PYTHONPATH and the plugins lose what lies in it: that would run before the sandbox is up.
     """
     core = tuple(f"AIRFLOW__CORE__{name}" for name in _KEPT_CORE)
     kept = {name: value for name, value in environ.items() if name in _KEPT + core or name.startswith("LC_")}
     home = environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
-    if os.path.isdir(f"{home}/plugins"):  # code of the image, which DAGs may import, and cluster policies
-        kept.setdefault("AIRFLOW__CORE__PLUGINS_FOLDER", f"{home}/plugins")
-    paths = [*first, *environ.get("PYTHONPATH", "").split(os.pathsep), f"{home}/config"]
+    plugins = kept.pop("AIRFLOW__CORE__PLUGINS_FOLDER", f"{home}/plugins")  # code of the image; DAGs may import it
+    if os.path.isdir(plugins) and not _inside(plugins, directory):
+        kept["AIRFLOW__CORE__PLUGINS_FOLDER"] = plugins
+    paths = [*environ.get("PYTHONPATH", "").split(os.pathsep), f"{home}/config"]  # there are cluster policies
     return {
         **kept,
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        "PYTHONPATH": os.pathsep.join(path for path in paths if path and not _inside(path, directory)),
         "PYTHONUSERBASE": site.getuserbase(),  # as HOME is another one
         "PYTHONDONTWRITEBYTECODE": "1",
         **given,
     }
 
 
-def _for_airflow(home: str, folder: str) -> dict[str, str]:
+def _inside(path: str, directory: str) -> bool:
+    return f"{os.path.realpath(path)}/".startswith(f"{directory}/")
+
+
+def _for_airflow(home: str) -> dict[str, str]:
     return {
         "HOME": home,
-        "TMPDIR": f"{home}/tmp",
+        "TMPDIR": f"{home}/tmp",  # noqa: S108 - ours alone
         "AIRFLOW_HOME": home,
-        "AIRFLOW__CORE__DAGS_FOLDER": folder,
+        "AIRFLOW__CORE__DAGS_FOLDER": f"{home}/none",  # until the process of a file
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACKS": "True",
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "20",
@@ -106,14 +115,14 @@ def _for_airflow(home: str, folder: str) -> dict[str, str]:
     }
 
 
-def run(mode: str, directory: str, environ: Mapping[str, str], limits: Limits, deadline: float) -> Words:
+def run(mode: str, directory: str, environ: Mapping[str, str], terms: Terms, deadline: float) -> Words:
     """Compile or load a directory in the sandbox.
 
     Args:
         mode: ``compile`` or ``load``.
         directory: absolute, without links.
         environ: see ``reduced``.
-        limits: see there.
+        terms: see there.
         deadline: on the monotonic clock; everything inside is killed then.
 
     Returns:
@@ -121,11 +130,14 @@ def run(mode: str, directory: str, environ: Mapping[str, str], limits: Limits, d
     """
     with _empty_home() as home:
         reader, writer = os.pipe()
-        seconds = max(0.1, deadline - time.monotonic())
         orders = {
-            **{"mode": mode, "directory": directory, "home": home, "pipe": writer, "parent": os.getpid()},
-            **{"memory": limits.memory, "file_seconds": limits.file_seconds, "network": limits.network},
-            "seconds": seconds,
+            "mode": mode,
+            "directory": directory,
+            "home": home,
+            "pipe": writer,
+            "parent": os.getpid(),
+            "seconds": max(0.1, deadline - time.monotonic()),
+            **asdict(terms),
         }
         kernel.adopt_orphans()
         spared = kernel.children()
@@ -134,7 +146,7 @@ def run(mode: str, directory: str, environ: Mapping[str, str], limits: Limits, d
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**environ, **_for_airflow(home, directory)},
+            env={**environ, **_for_airflow(home)},
             cwd=home,
             pass_fds=(writer,),
             start_new_session=True,
@@ -142,7 +154,11 @@ def run(mode: str, directory: str, environ: Mapping[str, str], limits: Limits, d
         os.close(writer)
         with open(reader, "rb", buffering=0):
             try:
-                return _listen(process, reader, deadline)
+                words = _listen(process, reader, deadline)
+                if not words.problem:
+                    with suppress(subprocess.TimeoutExpired):  # Airflow tidies up at its exit
+                        process.wait(_GOODBYE)
+                return words
             finally:
                 _end(process, spared)
 
@@ -188,7 +204,7 @@ def _take(line: bytes, words: Words) -> bool:
         words.at = message["at"]
     else:
         words.messages.append(message)
-    return True
+    return len(words.messages) < MAX_MESSAGES
 
 
 def _how(process: subprocess.Popen[bytes]) -> str:

@@ -46,8 +46,8 @@ def _limit(memory: int, seconds: float) -> None:
         (resource.RLIMIT_NOFILE, 1024),
     ):
         hard = resource.getrlimit(what)[1]
-        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (most, most))
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (allowed, allowed))
 
 
 def _refusal(*, network: bool) -> str:

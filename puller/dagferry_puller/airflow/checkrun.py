@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dagferry_puller.airflow import checkbox
 from dagferry_puller.airflow.checkload import MAX_RESULT
@@ -19,19 +19,19 @@ from dagferry_puller.airflow.checkreport import (
     printable,
 )
 from dagferry_puller.exits import ConfigError
-from dagferry_shared.errors import Refused
+from dagferry_shared.errors import DagferryError, Refused
 from dagferry_shared.strictjson import Fields, parse_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagferry_puller.airflow.checkbox import Limits, Words
+    from dagferry_puller.airflow.checkbox import Terms, Words
 
 _MOST = 100_000  # DAGs, or errors, of one file
 MAX_BASELINE = 64 << 20  # bytes of an earlier report
 
 
-class AirflowFailed(Exception):
+class AirflowFailed(DagferryError):
     """Airflow itself could not be used in the sandbox; it says nothing about the DAGs."""
 
 
@@ -43,19 +43,25 @@ class Job:
         directory: absolute, without links.
         paths: directories below it to look at; ``.`` is all.
         modes: ``compile``, ``load`` or both, in that order.
-        first: directories below it that come first in PYTHONPATH.
         given: environment that ``--env`` adds.
-        limits: of the sandbox.
+        terms: of the sandbox.
         deadline: on the monotonic clock.
     """
 
     directory: str
     paths: tuple[str, ...]
     modes: tuple[str, ...]
-    first: tuple[str, ...]
     given: Mapping[str, str]
-    limits: Limits
+    terms: Terms
     deadline: float
+
+
+def _short(value: str, _: str) -> str:
+    return printable(value, MAX_MESSAGE)
+
+
+def _any(value: str, _: str) -> str:
+    return value
 
 
 class _Reader:
@@ -75,9 +81,10 @@ class _Reader:
 
     def read(self, mode: str, folder: str, words: Words) -> None:
         for message in words.messages:
-            if "failed" in message:
-                raise AirflowFailed(printable(str(message["failed"]), MAX_MESSAGE))
-            self._message(message, folder)
+            try:
+                self._message(Fields(message, "message"), folder)
+            except Refused as error:
+                self._add(folder, Kind.DIED, f"nonsense came out of the sandbox: {error.detail}")
         if words.problem == "timeout":
             self._report.timed_out = True
             self._report.notes.append(f"time ran out at {self._name(words.at or folder) or '.'}")
@@ -85,37 +92,40 @@ class _Reader:
             what = "compiler" if mode == "compile" else "process that loads"
             self._add(words.at or folder, Kind.DIED, f"the {what} did not survive this file: {words.problem}")
 
-    def _message(self, message: dict[str, Any], folder: str) -> None:
-        report, path = self._report, str(message.get("file"))
-        if "sandbox" in message:
-            report.sandbox = message["sandbox"]
-        elif "airflow" in message:
-            report.airflow = printable(str(message["airflow"]), 40)
-        elif "compiled" in message:
-            report.compiled = (report.compiled or 0) + int(message["compiled"])
-        elif "tree" in message:
-            self._add(folder, Kind.TREE, str(message["tree"]))
-        elif "error" in message:
-            self._add(path, Kind.SYNTAX, str(message["error"]), message["line"])
-        elif "result" in message:
+    def _message(self, message: Fields, folder: str) -> None:
+        report = self._report
+        if "failed" in message.value:
+            raise AirflowFailed(message.text("failed", _short))
+        if "sandbox" in message.value:
+            box = message.object("sandbox")
+            report.sandbox = {name: box.text(name, _short) for name in ("files", "network", "processes")}
+            report.sandbox["problem"] = box.optional_text("problem", _short)
+        elif "airflow" in message.value:
+            report.airflow = message.text("airflow", _short)
+        elif "compiled" in message.value:
+            report.compiled = (report.compiled or 0) + message.integer("compiled")
+        elif "tree" in message.value:
+            self._add(folder, Kind.TREE, message.text("tree", _any))
+        elif "error" in message.value:
+            line = message.optional_integer("line", low=1)
+            self._add(message.text("file", _any), Kind.SYNTAX, message.text("error", _any), line)
+        elif "result" in message.value:
             report.loaded = (report.loaded or 0) + 1
-            self._result(path, message["ended"], str(message["result"]))
+            ended = message.optional_text("ended", _short)
+            self._result(message.text("file", _any), ended, message.text("result", _any))
 
     def _result(self, path: str, ended: str | None, result: str) -> None:
         """Read what a file's own process wrote: the one place where the code of a DAG can speak."""
         if ended == "timeout":
-            self._add(path, Kind.TIMEOUT, f"was not loaded within {self._job.limits.file_seconds:.0f} s")
+            self._add(path, Kind.TIMEOUT, f"was not loaded within {self._job.terms.file_seconds:.0f} s")
         elif ended or not result:
             self._add(path, Kind.DIED, f"its process ended while it was loaded: {ended or 'exit 0'}")
         if ended or not result:
             return
         try:
             fields = Fields(parse_object(result.encode("utf-8"), "the result", limit=MAX_RESULT), "result")
-            ids = fields.texts("dags", lambda value, _: printable(value, 250), most=_MOST)
-            errors = [
-                (error.text("file", lambda value, _: value), error.text("text", lambda value, _: value))
-                for error in fields.objects("errors", most=_MOST)
-            ]
+            ids = fields.texts("dags", _short, most=_MOST)
+            errors = [(e.text("file", _any), e.text("text", _any)) for e in fields.objects("errors", most=_MOST)]
         except Refused as error:
             self._add(path, Kind.DIED, f"its process wrote nonsense instead of a result: {error.detail}")
             return
@@ -123,9 +133,9 @@ class _Reader:
             self._report.dags.setdefault(name, set()).add(self._name(path))
         for claimed, text in errors:  # a file speaks for itself, and for what is in it, if it is an archive
             place = claimed if claimed.startswith(path + "/") else path
-            text = text.replace(self._job.directory + "/", "")  # noqa: PLW2901 - shown without the place of unpacking
+            shown = text.replace(self._job.directory + "/", "")  # not the place where it was unpacked
             inside = os.path.relpath(path, self._job.directory)
-            self._report.findings.append(from_traceback(inside, self._name(place), text))
+            self._report.findings.append(from_traceback(inside, self._name(place), shown))
 
 
 def check(job: Job, shown: str) -> Report:
@@ -141,13 +151,13 @@ def check(job: Job, shown: str) -> Report:
     """
     report = Report(shown)
     reader = _Reader(job, report)
-    environ = checkbox.reduced(job.given, os.environ, job.first)
+    environ = checkbox.reduced(job.given, os.environ, job.directory)
     for mode in job.modes:
         if mode == "load":
             report.loaded = 0
         for path in job.paths:
             folder = os.path.normpath(os.path.join(job.directory, path))
-            words = checkbox.run(mode, folder, environ, job.limits, job.deadline)
+            words = checkbox.run(mode, folder, environ, job.terms, job.deadline)
             reader.read(mode, folder, words)
     _tidy(report)
     return report
@@ -187,9 +197,9 @@ def known_files(job: Job, baseline: str) -> set[str] | None:
         return None
     if os.path.isdir(baseline):
         directory = os.path.realpath(baseline)
-        first = tuple(path.replace(job.directory, directory, 1) for path in job.first)
+        first = tuple(path.replace(job.directory, directory, 1) for path in job.terms.first)
         paths = tuple(path for path in job.paths if os.path.isdir(os.path.join(directory, path)))
-        report = check(replace(job, directory=directory, paths=paths, first=first), baseline)
+        report = check(replace(job, directory=directory, paths=paths, terms=replace(job.terms, first=first)), baseline)
         return None if report.timed_out else {finding.file for finding in report.findings}
     try:
         with open(baseline, "rb") as file:
