@@ -124,6 +124,11 @@ def hostile(port: int) -> dict[str, str]:
         + "import subprocess, sys\n"
         + f"command = [sys.executable, '-c', 'import time; time.sleep(600)', '{MARK}']\n"
         + "subprocess.Popen(command, start_new_session=True)\nwith DAG('forks', schedule=None): pass\n",
+        "g_after.py": _DAG + "import glob\n"
+        "for path in glob.glob('/proc/[0-9]*/cmdline'):\n"
+        "    try: line = open(path, errors='replace').read()\n"
+        "    except OSError: continue\n"
+        f"    if '{MARK}' in line: raise RuntimeError('the file before still runs')\n",
         "writes.py": _DAG + "import os\nfrom pathlib import Path\nhere, done = Path(__file__).parent, []\n"
         "for act in (lambda: (here / 'new.py').write_text('x'), lambda: (here / 'a_good.py').write_text('x'),\n"
         "            lambda: (here / 'a_good.py').unlink(), lambda: (here / 'more').mkdir()):\n"
@@ -137,8 +142,16 @@ def hostile(port: int) -> dict[str, str]:
         "    except OSError: pass\n"
         f"leak = any('{SECRET[:4]}' + '{SECRET[4:]}' in text for text in found)\n"
         "raise RuntimeError('leak' if leak else 'nothing')\n",
+        # Only what this check made: a sandbox that is broken must not end the machine that tests it.
         "kills.py": _DAG + "import os, signal\n"
-        "for pid in [os.getppid(), *range(1, os.getpid())]:\n"
+        "targets, pid = [], os.getppid()\n"
+        "while pid:\n"
+        "    try: line, stat = open(f'/proc/{pid}/cmdline').read(), open(f'/proc/{pid}/stat').read()\n"
+        "    except OSError: break\n"
+        "    if 'dagferry_puller.airflow.check' in line or '/dagferry-check' in line: targets.insert(0, pid)\n"
+        "    pid = int(stat.rpartition(')')[2].split()[1])\n"
+        "assert targets\n"
+        "for pid in targets:\n"
         "    try: os.kill(pid, signal.SIGKILL)\n"
         "    except OSError: pass\n"
         "with DAG('kills', schedule=None): pass\n",
