@@ -1,4 +1,6 @@
-"""From a verified release to the link: get, unpack, check, stamp, rename, swap. A start repairs a crash anywhere.
+"""From a verified release to the volume, and from there to the link: get, unpack, check, stamp, rename; swap.
+
+A start repairs a crash anywhere.
 
 Order makes it safe: a version is whole and durable before it has its name, and has its name before the link
 names it.
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
 
 class Activator:
-    """Makes a verified release live.
+    """Brings a verified release onto the volume, and makes it live.
 
     Args:
         settings: limits, check command, what to touch.
@@ -65,13 +67,30 @@ class Activator:
             StoreError: the archive cannot be had.
             OSError: the volume's fault; nothing is left behind.
         """
+        version = self.bring(signed, to_swap=True)
+        with self._recorder.step(Step.SWAP):
+            self._volume.link.swap(version)
+        return version
+
+    def bring(self, signed: Signed[Release], *, to_swap: bool = False) -> str:
+        """Bring a release's version onto the volume, whole, durable and ready to be leased; returns its id.
+
+        Args:
+            signed: the release.
+            to_swap: whether the link is swapped next, which takes new modification times. Without it a whole version
+                is left as it is: processes may be reading it.
+
+        Raises:
+            Refused, BackedOff, StoreError, OSError: as ``activate``.
+        """
         content, volume = signed.content, self._volume
         version = names.version_id(content.source.commit, signed.digest)
         is_live = volume.link.read() == version or (volume.state.live and volume.state.live.version == version)
         with self._recorder.step(Step.VERIFY):
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):
-            self._stamp(version, found.leaves)
+            if to_swap:
+                self._stamp(version, found.leaves)
             volume.root.fsync(volume.root.versions)  # the one after its rename may have failed
         else:
             with self._unpacked(content) as (staging, leaves):
@@ -79,10 +98,8 @@ class Activator:
                 self._install(staging, version)
             if found is not None or is_live:
                 self._report_damage(version, found.differences(leaves) if found else sorted(leaves))
-        with self._recorder.step(Step.SWAP):
-            volume.envelopes.keep_release(signed.raw)
-            retire.make_lease(volume.root, version)
-            volume.link.swap(version)
+        volume.envelopes.keep_release(signed.raw)
+        retire.make_lease(volume.root, version)
         return version
 
     @contextmanager

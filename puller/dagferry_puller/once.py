@@ -1,4 +1,4 @@
-"""``once``: bring one version live and end; for init containers, images, cron and people."""
+"""``once``: bring one version live (or onto the volume) and end; for init containers, images, cron and people."""
 
 from __future__ import annotations
 
@@ -105,6 +105,8 @@ class Once:
             time.sleep(backoff.delay(uniform()))
 
     def _pull(self, puller: Puller) -> Outcome:
+        if self._settings.no_link:
+            return puller.fetch(self._settings.pin)
         if self._settings.pin:
             return puller.pin(self._settings.pin)
         if self._settings.commit:
@@ -112,9 +114,10 @@ class Once:
         return puller.sync()
 
     def _may_stay_offline(self) -> bool:
-        status, wanted = self._recorder.snapshot(), self._settings.commit
-        good = status.ready and status.live is not None and not status.revoked
-        return self._settings.offline_ok and good and (not wanted or bool(status.live and status.live.commit == wanted))
+        status, settings = self._recorder.snapshot(), self._settings
+        if status.live is None or status.revoked or not status.ready or not settings.offline_ok:
+            return False
+        return settings.commit in {"", status.live.commit} and settings.pin in {"", status.live.version}
 
     def _other_is_done(self) -> bool:
         """Tell whether the root's owner has what we want live; nothing of the root is changed."""

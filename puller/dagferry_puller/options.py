@@ -85,6 +85,7 @@ class Settings:
     log_level: str
     commit: str
     pin: str
+    no_link: bool
     timeout: float
     offline_ok: bool
 
@@ -218,6 +219,7 @@ _RUN: tuple[Option, ...] = (
 _ONCE: tuple[Option, ...] = (
     Option("commit", _commit, "", "the version of this commit, from the channel's signed history", "SHA"),
     Option("pin", _version, "", "exactly this version; needs no pointer", "VERSION_ID"),
+    Option("no-link", _switch, "", "with --pin: bring the version onto the volume and leave the link alone", ""),
     Option("timeout", seconds, "5m", "give up after this time", "TIME"),
     Option("offline-ok", _switch, "", "succeed with the verified version that is live if the store is away", ""),
 )
@@ -269,6 +271,8 @@ def resolve(mode: str, given: Mapping[str, str | None], environ: Mapping[str, st
     settings = Settings(**found)
     if settings.commit and settings.pin:
         raise ConfigError("--pin", "cannot go together with --commit; give one of them")
+    if settings.no_link and not settings.pin:
+        raise ConfigError("--no-link", "is for --pin alone; give a version id")
     return settings
 
 

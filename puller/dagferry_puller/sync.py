@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -102,18 +103,15 @@ class Puller:
 
     def pin(self, version: str) -> Outcome:
         """Bring an exact version live: its release's rules and revocation apply; there is no pointer."""
-        self.start()
-        rules = self._rules()
-        self._require_memory()
-        self._settle()
-        return self._bring(rules, version)
+        return self._bring(self._begin(), version)
+
+    def fetch(self, version: str) -> Outcome:
+        """Bring an exact version onto the volume by the rules of ``pin``, and leave alone what is live."""
+        return self._bring(self._begin(), version, swap=False)
 
     def at_commit(self, commit: str) -> Outcome:
         """Bring the version of a commit live, out of the channel's signed history."""
-        self.start()
-        rules = self._rules()
-        self._require_memory()
-        self._settle()
+        rules = self._begin()
         head = self._look(rules)
         self._remember(head)
         self._check_expiry(rules, head)
@@ -121,6 +119,13 @@ class Puller:
         rules.check_standing(entry.content)
         self._live_pointer = entry
         return self._bring(rules, entry.content.version)
+
+    def _begin(self) -> Rules:
+        self.start()
+        rules = self._rules()
+        self._require_memory()
+        self._settle()
+        return rules
 
     def is_live(self, version: str) -> bool:
         """Tell whether this version is live, whole and trusted."""
@@ -230,14 +235,17 @@ class Puller:
             self._recorder.delivered(times.parse(content.issued))
         return Outcome.SWAPPED
 
-    def _bring(self, rules: Rules, version: str) -> Outcome:
-        """Make a version live that no pointer has to name."""
+    def _bring(self, rules: Rules, version: str, *, swap: bool = True) -> Outcome:
+        """Make a version live, or just bring it onto the volume, that no pointer has to name."""
         outcome = Outcome.UNCHANGED
         if not self.is_live(version):
             commit, digest = names.split_version_id(version)
-            raw = self._release_bytes(digest)
-            self._activate(rules, rules.release(raw, digest=digest, commit=commit, new=False))
-            outcome = Outcome.SWAPPED
+            signed = rules.release(self._release_bytes(digest), digest=digest, commit=commit, new=False)
+            if swap:
+                self._activate(rules, signed)
+                outcome = Outcome.SWAPPED
+            else:
+                self._volume.wanted(self._activator.bring(signed))
         self._retire(outcome)
         self._show()
         return outcome
@@ -263,12 +271,8 @@ class Puller:
         self.keeper.took(version, signed, rules)  # from here on it is live, whatever fails
         self._volume.went_live(version)
         source = signed.content.source
-        log.info(
-            "live: %s %s",
-            source.commit[:12],
-            source.subject,
-            extra=fields(version=version, ref=source.ref, before=before),
-        )
+        details = fields(version=version, ref=source.ref, before=before)
+        log.info("live: %s %s", source.commit[:12], source.subject, extra=details)
 
     def _retire(self, outcome: Outcome) -> None:
         if outcome is Outcome.SWAPPED or time.monotonic() - self._retired_at >= _RETIRE_SECONDS:
@@ -282,10 +286,8 @@ class Puller:
         """Find the pointer of what is live among the stored ones: it is shown, and nothing depends on it."""
         raw = self._volume.envelopes.pointer(self._settings.bundle, self._settings.channel)
         if raw is not None:
-            try:
+            with suppress(Refused):
                 self._live_pointer = rules.old_pointer(raw)
-            except Refused:
-                self._live_pointer = None
 
     def _show(self) -> None:
         keeper = self.keeper

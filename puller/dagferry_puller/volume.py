@@ -146,6 +146,10 @@ class Volume:
             previous = old.version
         self.update(live=state.Live(version, previous, times.show(times.now())), left=left)
 
+    def wanted(self, version: str) -> None:
+        """Record that a version which is not live is wanted: its grace time starts anew."""
+        self.update(left={**self.state.left, version: int(time.time())})
+
     # Cleaning
 
     def clean(self) -> None:
