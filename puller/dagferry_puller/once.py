@@ -97,7 +97,7 @@ class Once:
                 if self._may_stay_offline():
                     log.warning("%s; the verified version that is live is kept (--offline-ok)", line_for(error))
                     return Outcome.UNCHANGED
-                if isinstance(error, StoreDenied):
+                if isinstance(error, StoreDenied) or self._settings.no_retry:
                     raise
                 self._problem = error
                 record(error, self._recorder, self._complaints)

@@ -86,6 +86,7 @@ class Settings:
     commit: str
     pin: str
     no_link: bool
+    no_retry: bool
     timeout: float
     offline_ok: bool
 
@@ -220,6 +221,7 @@ _ONCE: tuple[Option, ...] = (
     Option("commit", _commit, "", "the version of this commit, from the channel's signed history", "SHA"),
     Option("pin", _version, "", "exactly this version; needs no pointer", "VERSION_ID"),
     Option("no-link", _switch, "", "with --pin: bring the version onto the volume and leave the link alone", ""),
+    Option("no-retry", _switch, "", "end at the first failure of the store: whoever calls tries again", ""),
     Option("timeout", seconds, "5m", "give up after this time", "TIME"),
     Option("offline-ok", _switch, "", "succeed with the verified version that is live if the store is away", ""),
 )

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from support.airflow3 import Airflow3
-from support.bundles import Published, Simulator
-from support.pods import Pod
+from support.airflowstage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,60 +33,6 @@ def airflow3_python() -> Path:
 def airflow2_python() -> Path:
     """Return the interpreter of Airflow 2.11."""
     return _python("2")
-
-
-@dataclass
-class Stage:
-    """A publisher, a root that a puller fills, and Airflows that read it.
-
-    Args:
-        directory: for all of it.
-        python: interpreter of Airflow 3.
-    """
-
-    directory: Path
-    python: Path
-    simulator: Simulator = field(init=False)
-    pod: Pod = field(init=False)
-    _airflows: list[Airflow3] = field(default_factory=list)
-    _words: int = 0
-
-    def __post_init__(self) -> None:
-        self.simulator = Simulator(self.directory / "store")
-        self.pod = Pod(self.directory, self.simulator)
-
-    @property
-    def own(self) -> dict[str, Any]:
-        """The bundle's keyword arguments for pulling by itself."""
-        return {"store": self.simulator.url, "channel": "main", "trust": str(self.pod.trust)}
-
-    def publish(self, files: dict[str, Any], **changes: Any) -> Published:
-        """Publish a new commit, to the store alone."""
-        self._words += 1
-        return self.simulator.publish(files, f"commit-{self._words}", **changes)
-
-    def deliver(self, files: dict[str, Any], **settings: str) -> Published:
-        """Publish a new commit and make it live on the pod's root."""
-        published = self.publish(files)
-        self.pull(**settings)
-        return published
-
-    def pull(self, **settings: str) -> None:
-        """Make what the store has live on the pod's root."""
-        done = self.pod.once(**settings)
-        assert done.code == 0, done.stderr
-
-    def airflow(self, kwargs: dict[str, Any], **settings: object) -> Airflow3:
-        """Make an Airflow with a bundle of these keyword arguments."""
-        made = Airflow3(self.directory / f"airflow-{len(self._airflows)}", self.python, kwargs, **settings)
-        self._airflows.append(made)
-        return made
-
-    def close(self) -> None:
-        """End all processes."""
-        for airflow in self._airflows:
-            airflow.close()
-        self.pod.close()
 
 
 @pytest.fixture

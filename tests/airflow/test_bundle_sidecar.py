@@ -9,9 +9,8 @@ import pytest
 from support.airflow3 import dag_file
 
 if TYPE_CHECKING:
-    from airflow.conftest import Stage  # type: ignore[import-not-found]
-
     from support.airflow3 import Airflow3
+    from support.airflowstage import Stage
 
 
 @pytest.fixture(scope="module")

@@ -69,7 +69,7 @@ class Reparse:
 
     def _ask(self, path: Path) -> None:
         try:
-            files = [file for file in known_files(self._name) if _is_younger(path / file, self._since)]
+            files = [file for file in dag_files(path) if _is_younger(path / file, self._since)]
             request(self._name, files)
             log.info("bundle %s: asked for %d changed files to be parsed now", self._name, len(files))
         except Exception as error:  # noqa: BLE001
@@ -89,20 +89,15 @@ def children() -> frozenset[int]:
 def _is_younger(path: Path, since: int) -> bool:
     try:
         return path.stat().st_mtime_ns > since
-    except OSError:  # gone in the new version: Airflow sees that by itself, as it sees new files
+    except OSError:  # a link that leads nowhere
         return False
 
 
-def known_files(bundle: str) -> list[str]:
-    """Return the files of a bundle that held DAGs or could not be parsed, relative to it."""
-    dags, errors = _module("airflow.models.dag").DagModel, _module("airflow.models.errors").ParseImportError
-    select = _module("sqlalchemy").select
-    with _module("airflow.utils.session").create_session() as session:
-        held = session.scalars(
-            select(dags.relative_fileloc).where(dags.bundle_name == bundle, dags.is_stale.is_(False)).distinct()
-        ).all()
-        failed = session.scalars(select(errors.filename).where(errors.bundle_name == bundle)).all()
-    return sorted({file for file in (*held, *failed) if file})
+def dag_files(path: Path) -> list[str]:
+    """Return the files below a directory that the dag-processor takes for DAG files, relative to it."""
+    safe = _module("airflow.configuration").conf.getboolean("core", "dag_discovery_safe_mode", fallback=True)
+    found = _module("airflow.utils.file").list_py_file_paths(path, safe_mode=safe)
+    return [os.path.relpath(file, path) for file in found]
 
 
 def request(bundle: str, files: Iterable[str]) -> None:

@@ -57,7 +57,7 @@ class Storage:
     def __init__(self, root: str, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self.root = root
         self.given = {"timeout": environ.get("DAGFERRY_TIMEOUT", TIMEOUT), **given, "root": root, "link": "current"}
-        ours = ("DAGFERRY_COMMIT", "DAGFERRY_PIN", "DAGFERRY_NO_LINK", "DAGFERRY_OFFLINE_OK")
+        ours = ("DAGFERRY_COMMIT", "DAGFERRY_PIN", "DAGFERRY_NO_LINK", "DAGFERRY_NO_RETRY", "DAGFERRY_OFFLINE_OK")
         self._environ = {name: value for name, value in environ.items() if name not in ours}
         self.is_configured = bool(self.given.get("store") or environ.get("DAGFERRY_STORE"))
 
@@ -113,10 +113,11 @@ class Storage:
         return is_good(self.given, self._environ, version)
 
     def _pull(self, version: str | None) -> None:
-        pin = ["--pin", version, "--no-link"] if version else []
+        # A task waits for a store that is away; the dag-processor has other bundles, and comes back in seconds.
+        more = ["--pin", version, "--no-link"] if version else ["--no-retry"]
         options = [f"--{name}={value}" for name, value in self.given.items()]
         # -P: the working directory may hold DAG code, and is no place to load the puller from
-        command = [sys.executable, "-P", "-m", "dagferry_puller", "once", *options, *pin, "--log-format=json"]
+        command = [sys.executable, "-P", "-m", "dagferry_puller", "once", *options, *more, "--log-format=json"]
         try:
             done = subprocess.run(
                 command,
