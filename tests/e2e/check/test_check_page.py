@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from support import fakeairflow
+from support import fakedagbag
 from support.checks import hostile, run_check, write_tree
 
 PAGE = (Path(__file__).parents[3] / "puller" / "CHECK.md").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ def names(value: object) -> set[str]:
 
 def test_every_field_is_on_the_page_and_no_other(tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", {name: hostile(0)[name] for name in ("syntax.py", "same_a.py", "same_b.py")})
-    checked = run_check("--compile", "--dags", "--json", tree, environ=fakeairflow.install(tmp_path / "fake"))
+    checked = run_check("--compile", "--dags", "--json", tree, environ=fakedagbag.install(tmp_path / "fake"))
     printed = names(checked.report) | names(json.loads(checked.stderr))
     table = PAGE[PAGE.index("| field |") :]
     assert set(re.findall(r"`([a-z_]+)`", table)) == printed

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from support import fakeairflow
+from support import fakedagbag
 from support.checks import (
     COMMAND,
     FINDINGS,
@@ -31,7 +31,7 @@ from support.waiting import wait_for
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return fakeairflow.install(tmp_path_factory.mktemp("fake"))
+    return fakedagbag.install(tmp_path_factory.mktemp("fake"))
 
 
 @pytest.fixture(scope="module")

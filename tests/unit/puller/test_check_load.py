@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support import fakeairflow
+from support import fakedagbag
 from support.checks import write_tree
 
 _LOAD = """
@@ -64,7 +64,7 @@ def test_a_file_gives_its_dags_or_its_errors(tmp_path: Path) -> None:
     }
     tree = write_tree(tmp_path / "tree", files)
     paths = [tree / name for name in ("good.py", "odd.py", "bad.py", "stops.py")]
-    environ = fakeairflow.install(tmp_path / "fake")
+    environ = fakedagbag.install(tmp_path / "fake")
     version, found, first, last = run(_LOAD, tree, *paths, **environ)
     assert (version, first, last) == ("0.fake", f"{tree}/first", str(tree))
     good, odd, bad, stops = found
