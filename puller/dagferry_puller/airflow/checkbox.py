@@ -129,29 +129,10 @@ def run(mode: str, directory: str, environ: Mapping[str, str], terms: Terms, dea
         All that it said; it never raises for what happens inside.
     """
     with _empty_home() as home:
-        reader, writer = os.pipe()
-        orders = {
-            "mode": mode,
-            "directory": directory,
-            "home": home,
-            "pipe": writer,
-            "parent": os.getpid(),
-            "seconds": max(0.1, deadline - time.monotonic()),
-            **asdict(terms),
-        }
         kernel.adopt_orphans()
         spared = kernel.children()
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dagferry_puller.airflow.checkinside", json.dumps(orders)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**environ, **_for_airflow(home)},
-            cwd=home,
-            pass_fds=(writer,),
-            start_new_session=True,
-        )
-        os.close(writer)
+        orders = {"mode": mode, "directory": directory, "home": home, "parent": os.getpid(), **asdict(terms)}
+        process, reader = _start({**orders, "seconds": max(0.1, deadline - time.monotonic())}, environ, home)
         with open(reader, "rb", buffering=0):
             try:
                 words = _listen(process, reader, deadline)
@@ -161,6 +142,29 @@ def run(mode: str, directory: str, environ: Mapping[str, str], terms: Terms, dea
                 return words
             finally:
                 _end(process, spared)
+
+
+def _start(orders: dict[str, Any], environ: Mapping[str, str], home: str) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the process inside; returns it and the pipe that it reports on."""
+    reader, writer = os.pipe()
+    module, words = "dagferry_puller.airflow.checkinside", json.dumps({**orders, "pipe": writer})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**environ, **_for_airflow(home)},
+            cwd=home,
+            pass_fds=(writer,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(reader)
+        raise
+    finally:
+        os.close(writer)
+    return process, reader
 
 
 @contextmanager
