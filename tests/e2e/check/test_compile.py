@@ -167,8 +167,8 @@ def test_usage_errors_say_what_is_wrong(tmp_path: Path, arguments: list[str], wo
 
 def test_no_place_for_a_temporary_directory_is_unexpected(tmp_path: Path) -> None:
     environ = {**os.environ, "TMPDIR": "/proc/none", "TMP": "/proc/none", "TEMP": "/proc/none"}
-    code = "import sys, tempfile; tempfile.tempdir = '/proc/none'; from dagferry_puller.airflow import check; "
-    command = [sys.executable, "-c", code + "sys.exit(check.main(sys.argv[1:]))", tmp_path]
+    code = "import sys, tempfile; tempfile.tempdir = '/proc/none'; from dagferry_puller.airflow.check import command; "
+    command = [sys.executable, "-c", code + "sys.exit(command.main(sys.argv[1:]))", tmp_path]
     done = subprocess.run(command, env=environ, capture_output=True, text=True)
     assert done.returncode == 1
     assert "No such file or directory" in done.stderr

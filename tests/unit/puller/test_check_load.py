@@ -16,17 +16,17 @@ from support.checks import write_tree
 
 _LOAD = """
 import json, sys
-from dagferry_puller.airflow import checkload
-kind, version = checkload._dagbag()
-checkload._enter({"directory": sys.argv[1], "first": [sys.argv[1] + "/first"]})
-print(json.dumps([version, [checkload.load_file(kind, path) for path in sys.argv[2:]], sys.path[0], sys.path[-1]]))
+from dagferry_puller.airflow.check import loading
+kind, version = loading._dagbag()
+loading._enter({"directory": sys.argv[1], "first": [sys.argv[1] + "/first"]})
+print(json.dumps([version, [loading.load_file(kind, path) for path in sys.argv[2:]], sys.path[0], sys.path[-1]]))
 """
 _LOCK = """
 import json, os, socket, sys
-from dagferry_puller.airflow import checkkernel
+from dagferry_puller.airflow.check import kernel
 open_directory, closed, parent = sys.argv[1:]
-checkkernel.drop_privileges()
-checkkernel.landlock((open_directory, "/nowhere"), network=False)
+kernel.drop_privileges()
+kernel.landlock((open_directory, "/nowhere"), network=False)
 def tried(what):
     try:
         what()
@@ -34,7 +34,7 @@ def tried(what):
         return type(error).__name__
     return "done"
 print(json.dumps({
-    "abi": checkkernel.landlock_abi(),
+    "abi": kernel.landlock_abi(),
     "inside": tried(lambda: open(open_directory + "/x", "w").close()),
     "null": tried(lambda: open("/dev/null", "w").close()),
     "outside": tried(lambda: open(closed + "/x", "w").close()),
@@ -97,11 +97,11 @@ def test_landlock_forbids_writes_elsewhere_connections_and_signals(tmp_path: Pat
 def test_children_are_ended_but_for_those_of_others() -> None:
     code = """
 import json, subprocess, sys
-from dagferry_puller.airflow import checkkernel
+from dagferry_puller.airflow.check import kernel
 ours = subprocess.Popen(["sleep", "600"])
-spared = checkkernel.children()
+spared = kernel.children()
 more = subprocess.Popen(["sleep", "600"])
-checkkernel.kill_children(spared=spared)
+kernel.kill_children(spared=spared)
 print(json.dumps([more.wait(timeout=10), ours.poll(), len(spared)]))
 ours.kill()
 """

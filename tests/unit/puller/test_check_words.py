@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dagferry_puller.airflow import checkbox, checkrun
-from dagferry_puller.airflow.checkbox import Terms, Words
-from dagferry_puller.airflow.checkreport import MAX_ERRORS, Finding, Kind, Report, from_traceback, printable
+from dagferry_puller.airflow.check import box, job
+from dagferry_puller.airflow.check.box import Terms, Words
+from dagferry_puller.airflow.check.report import MAX_ERRORS, Finding, Kind, Report, from_traceback, printable
 from dagferry_puller.exits import Exit
 
 
@@ -21,10 +21,10 @@ def listen(script: str, seconds: float = 10.0) -> Words:
     """Return what is understood of a process that writes to descriptor 9."""
     reader, writer = os.pipe()
     code = f"import os\nos.dup2({writer}, 9)\nos.close({writer})\n{script}"
-    process = checkbox.subprocess.Popen([sys.executable, "-c", code], pass_fds=(writer,))
+    process = box.subprocess.Popen([sys.executable, "-c", code], pass_fds=(writer,))
     os.close(writer)
     try:
-        return checkbox._listen(process, reader, time.monotonic() + seconds)
+        return box._listen(process, reader, time.monotonic() + seconds)
     finally:
         os.close(reader)
         process.kill()
@@ -43,7 +43,7 @@ def listen(script: str, seconds: float = 10.0) -> Words:
     ],
 )
 def test_nonsense_and_floods_end_the_listening(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkbox, "MAX_MESSAGES", 10_000)
+    monkeypatch.setattr(box, "MAX_MESSAGES", 10_000)
     words = listen(script)
     assert words.problem == "it said too much, or nonsense"
 
@@ -63,9 +63,9 @@ def test_silence_lasts_no_longer_than_the_deadline() -> None:
 
 def read(*messages: dict[str, Any]) -> Report:
     """Return what a job on /tree makes of messages."""
-    job = checkrun.Job("/tree", (".",), ("load",), {}, Terms(), 0.0)
+    made = job.Job("/tree", (".",), ("load",), {}, Terms(), 0.0)
     report = Report("/tree")
-    checkrun._Reader(job, report).read("load", "/tree", Words(list(messages)))
+    job._Reader(made, report).read("load", "/tree", Words(list(messages)))
     return report
 
 
@@ -160,7 +160,7 @@ def test_only_a_few_variables_reach_the_sandbox(tmp_path: Path) -> None:
         "AIRFLOW_HOME": str(tmp_path),
         "PYTHONPATH": "/a:/tree/b::/tree:/treetop",
     }
-    reduced = checkbox.reduced({"GIVEN": "1"}, environ, "/tree")
+    reduced = box.reduced({"GIVEN": "1"}, environ, "/tree")
     assert reduced.pop("PYTHONUSERBASE")
     assert reduced == {
         "PATH": "/bin",
@@ -171,6 +171,6 @@ def test_only_a_few_variables_reach_the_sandbox(tmp_path: Path) -> None:
         "PYTHONDONTWRITEBYTECODE": "1",
         "GIVEN": "1",
     }
-    inside = checkbox.reduced({}, environ, str(tmp_path))
+    inside = box.reduced({}, environ, str(tmp_path))
     assert "AIRFLOW__CORE__PLUGINS_FOLDER" not in inside
     assert inside["PYTHONPATH"] == "/a:/tree/b:/tree:/treetop"

@@ -20,12 +20,12 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dagferry_puller.airflow import checkkernel as kernel
+from dagferry_puller.airflow.check import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagferry_puller.airflow.checkinside import Report
+    from dagferry_puller.airflow.check.inside import Report
 
 MAX_RESULT = 1 << 20  # bytes about one file
 _TEXT = 8000  # characters of a traceback

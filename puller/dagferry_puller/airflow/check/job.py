@@ -7,9 +7,9 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dagferry_puller.airflow import checkbox
-from dagferry_puller.airflow.checkload import MAX_RESULT
-from dagferry_puller.airflow.checkreport import (
+from dagferry_puller.airflow.check import box
+from dagferry_puller.airflow.check.loading import MAX_RESULT
+from dagferry_puller.airflow.check.report import (
     MAX_MESSAGE,
     Finding,
     Kind,
@@ -25,7 +25,7 @@ from dagferry_shared.strictjson import Fields, parse_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dagferry_puller.airflow.checkbox import Terms, Words
+    from dagferry_puller.airflow.check.box import Terms, Words
 
 _MOST = 100_000  # DAGs, or errors, of one file
 MAX_BASELINE = 64 << 20  # bytes of an earlier report
@@ -151,13 +151,13 @@ def check(job: Job, shown: str) -> Report:
     """
     report = Report(shown)
     reader = _Reader(job, report)
-    environ = checkbox.reduced(job.given, os.environ, job.directory)
+    environ = box.reduced(job.given, os.environ, job.directory)
     for mode in job.modes:
         if mode == "load":
             report.loaded = 0
         for path in job.paths:
             folder = os.path.normpath(os.path.join(job.directory, path))
-            words = checkbox.run(mode, folder, environ, job.terms, job.deadline)
+            words = box.run(mode, folder, environ, job.terms, job.deadline)
             reader.read(mode, folder, words)
     _tidy(report)
     return report

@@ -12,8 +12,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from dagferry_puller.airflow import checkkernel, checkrun
-from dagferry_puller.airflow.checkbox import Terms
+from dagferry_puller.airflow.check import job as jobs
+from dagferry_puller.airflow.check import kernel
+from dagferry_puller.airflow.check.box import Terms
 from dagferry_puller.exits import ConfigError, Exit, code_for, line_for
 from dagferry_shared import __version__, times
 from dagferry_shared.errors import DagferryError, Refused
@@ -21,7 +22,7 @@ from dagferry_shared.errors import DagferryError, Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dagferry_puller.airflow.checkreport import Report
+    from dagferry_puller.airflow.check.report import Report
 
 PROGRAM = "dagferry-check"
 _DEFAULTS = Terms()
@@ -117,7 +118,7 @@ def _variables(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _job(options: argparse.Namespace) -> checkrun.Job:
+def _job(options: argparse.Namespace) -> jobs.Job:
     directory = os.path.realpath(options.directory)
     if not os.path.isdir(directory):
         raise ConfigError("DIRECTORY", f"{options.directory!r} is not a directory")
@@ -128,7 +129,7 @@ def _job(options: argparse.Namespace) -> checkrun.Job:
         os.path.normpath(os.path.join(directory, _inside(directory, path, "--import-from")))
         for path in options.import_from
     )
-    return checkrun.Job(
+    return jobs.Job(
         directory=directory,
         paths=tuple(_inside(directory, path, "--path") for path in options.path or ["."]),
         modes=modes,
@@ -140,11 +141,11 @@ def _job(options: argparse.Namespace) -> checkrun.Job:
 
 def _checked(options: argparse.Namespace) -> Report:
     job = _job(options)
-    report = checkrun.check(job, options.directory)
+    report = jobs.check(job, options.directory)
     if options.require_sandbox and (report.sandbox or {}).get("problem"):
         raise ConfigError("--require-sandbox", report.notes[-1])
     if options.baseline and report.findings and not report.timed_out:
-        known = checkrun.known_files(job, options.baseline)
+        known = jobs.known_files(job, options.baseline)
         if known is None:
             report.notes.append(f"no baseline: {options.baseline} is not there, or time ran out")
         else:
@@ -165,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     options = _parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _stop)
-    checkkernel.hide_memory(hidden=True)  # our environment is whole
+    kernel.hide_memory(hidden=True)  # our environment is whole
     try:
         report = _checked(options)
     except (DagferryError, OSError) as error:

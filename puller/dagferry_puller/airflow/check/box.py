@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dagferry_puller.airflow import checkkernel as kernel
+from dagferry_puller.airflow.check import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -147,7 +147,7 @@ def run(mode: str, directory: str, environ: Mapping[str, str], terms: Terms, dea
 def _start(orders: dict[str, Any], environ: Mapping[str, str], home: str) -> tuple[subprocess.Popen[bytes], int]:
     """Start the process inside; returns it and the pipe that it reports on."""
     reader, writer = os.pipe()
-    module, words = "dagferry_puller.airflow.checkinside", json.dumps({**orders, "pipe": writer})
+    module, words = "dagferry_puller.airflow.check.inside", json.dumps({**orders, "pipe": writer})
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, words],

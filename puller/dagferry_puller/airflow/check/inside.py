@@ -1,6 +1,6 @@
 """The process inside the sandbox: it takes from itself what it can, then compiles or loads, and reports on one pipe.
 
-Started by ``checkbox`` as ``python -m``, with its orders as one JSON argument. What it sends, a JSON object a line:
+Started by ``box`` as ``python -m``, with its orders as one JSON argument. What it sends, a JSON object a line:
 ``sandbox`` (what was taken away), ``at`` (a file that comes next), results, and ``end``; without the last it died.
 """
 
@@ -13,7 +13,7 @@ import resource
 import sys
 from typing import Any
 
-from dagferry_puller.airflow import checkkernel as kernel
+from dagferry_puller.airflow.check import kernel
 
 FILE_SIZE = 64 << 20  # bytes of one file, and of the file system in memory
 PROCESSES = 512  # in a user namespace of its own; elsewhere other pods of the same user would count
@@ -90,7 +90,7 @@ def _wall_off(orders: dict[str, Any], refusal: str) -> dict[str, Any]:
 
 
 def _load(orders: dict[str, Any], report: Report) -> None:
-    from dagferry_puller.airflow import checkload  # noqa: PLC0415 - compiling needs none of it
+    from dagferry_puller.airflow.check import loading  # noqa: PLC0415 - compiling needs none of it
 
     refusal = _refusal(network=orders["network"])
     if not refusal:
@@ -103,7 +103,7 @@ def _load(orders: dict[str, Any], report: Report) -> None:
     report.send({"sandbox": _wall_off(orders, refusal)})
     os.makedirs(os.environ["TMPDIR"], exist_ok=True)
     os.chdir(orders["home"])
-    checkload.load_tree(orders, report)
+    loading.load_tree(orders, report)
     report.send({"end": True})
 
 
@@ -118,7 +118,7 @@ def main() -> None:
     if orders["mode"] == "load":
         _load(orders, report)
         return
-    from dagferry_puller.airflow.checkcompile import compile_tree  # noqa: PLC0415 - loading needs none of it
+    from dagferry_puller.airflow.check.compiling import compile_tree  # noqa: PLC0415 - loading needs none of it
 
     compile_tree(orders["directory"], report.send)
     report.send({"end": True})
