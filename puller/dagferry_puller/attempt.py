@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dagferry_puller.backoff import BackedOff
 from dagferry_puller.exits import line_for
@@ -27,8 +27,11 @@ _OUTCOMES: tuple[tuple[type[Exception], Outcome], ...] = (
 )
 
 
-def attempt(work: Callable[[], Outcome]) -> Outcome | Exception:
-    """Do something; return its outcome, or the error that it ended with."""
+Result = TypeVar("Result")
+
+
+def attempt(work: Callable[[], Result]) -> Result | Exception:
+    """Do something; return its result, or the error that it ended with."""
     try:
         return work()
     except Exception as error:  # noqa: BLE001

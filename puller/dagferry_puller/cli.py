@@ -140,6 +140,10 @@ def _run(settings: Settings) -> Exit:
     token = prepare.read_token(settings.notify_token_file)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
     daemon = Daemon(settings, prepare.open_session(settings, reader, trust, recorder), recorder)
+    if settings.airflow:
+        teller = prepare.open_teller(settings, recorder)
+        daemon.looked = teller.looked
+        teller.start()
     if settings.http is not None:
         from dagferry_puller.httpd import serve  # noqa: PLC0415 - once serves nothing
 

@@ -18,6 +18,8 @@ from dagferry_puller.signals import Inbox
 from dagferry_puller.status import Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dagferry_puller.options import Settings
     from dagferry_puller.session import Session
     from dagferry_puller.status import Recorder
@@ -133,6 +135,7 @@ class Daemon:
         self._complaints = Complaints(clock.monotonic)
         self._stopping = False
         self.triggers = Triggers(settings.trigger_file, clock)
+        self.looked: Callable[[], None] = lambda: None  # called after each turn; must be quick and not raise
 
     def run(self) -> Exit:
         """Work until SIGTERM or SIGINT; returns, or leaves the process, within a second of it."""
@@ -164,6 +167,7 @@ class Daemon:
         """Do one turn, and learn from it what notifications are worth."""
         before = self._recorder.snapshot().seen
         outcome = record(attempt(self._session.turn), self._recorder, self._complaints)
+        self.looked()
         seen, now, proven = self._recorder.snapshot().seen, self._clock.monotonic(), self._recorder.snapshot().proven
         self._pacing.looked(now, announced=announced, newer=before is not None and seen != before)
         if self._pacing.proven(now) != proven:

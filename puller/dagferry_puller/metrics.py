@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dagferry_puller.histogram import Histogram
     from dagferry_puller.status import Status
+    from dagferry_puller.tellinfo import AirflowInfo
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "dagferry_puller_"
@@ -151,6 +152,24 @@ def _events(status: Status) -> Iterator[str]:
     )
 
 
+def _airflow(airflow: AirflowInfo | None) -> Iterator[str]:
+    if airflow is None:
+        return
+    yield from _family("airflow_up", "gauge", "1 if Airflow answered when last asked.", one(airflow.up))
+    parsed = airflow.parsed_at is not None
+    yield from _family("airflow_parsed", "gauge", "1 if Airflow has parsed the live version.", one(parsed))
+    yield from _family("airflow_dags", "gauge", "DAGs that Airflow has.", one(airflow.dags))
+    yield from _family("airflow_pending_dags", "gauge", "DAGs not parsed from the live version.", one(airflow.pending))
+    yield from _family("airflow_import_errors", "gauge", "Files Airflow cannot import.", one(airflow.import_errors))
+    seconds = airflow.swap_to_parsed_seconds
+    yield from _family(
+        "airflow_swap_to_parsed_seconds",
+        "gauge",
+        "From the last swap until all was parsed; no series before.",
+        [] if seconds is None else one(seconds),
+    )
+
+
 def process(prefix: str, program: str, since: str) -> Iterator[str]:
     """Yield what there is to say of any process of ours: its version, age, memory and CPU time."""
     with open("/proc/self/statm", "rb") as file:
@@ -182,6 +201,7 @@ def render(status: Status, now: float | None = None) -> str:
         *_live(status),
         *_checks(status, moment),
         *_events(status),
+        *_airflow(status.airflow),
         *process(PREFIX, status.program, status.started),
     )
     return "\n".join(lines) + "\n"

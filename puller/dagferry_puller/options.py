@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dagferry_puller.exits import ConfigError
 from dagferry_puller.root import META, VERSIONS
 from dagferry_shared import names, times
+from dagferry_shared.airflowapi import address as airflow_address
 from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Refused
 
@@ -68,6 +69,11 @@ class Settings:
     http: tuple[str, int] | None
     notify_token_file: str
     trigger_file: str
+    airflow: str
+    airflow_bundle: str
+    airflow_credentials_file: str
+    airflow_ca: str
+    airflow_timeout: float
     check_command: tuple[str, ...]
     check_timeout: float
     keep: int
@@ -160,6 +166,12 @@ def address(value: str) -> tuple[str, int] | None:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _airflow(value: str) -> str:
+    if value:
+        airflow_address.parse(value)
+    return value
+
+
 def _command(value: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(value))
@@ -215,6 +227,13 @@ _RUN: tuple[Option, ...] = (
     Option("notify-token-file", str, "", "POST /notify needs 'Authorization: Bearer' and this file's content (or set "
            "DAGFERRY_NOTIFY_TOKEN to the token)", "FILE"),
     Option("trigger-file", str, "", "look at once when this file's modification time changes", "FILE"),
+    Option("airflow", _airflow, "", "after a swap make this Airflow parse now, and watch until it has; on the one "
+           "puller beside its dag-processor or 2.11's scheduler. See --airflow-credentials-file", "URL"),
+    Option("airflow-bundle", str, "", "Airflow 3's name of this bundle, if it has more than one", "NAME"),
+    Option("airflow-credentials-file", str, "", "lines username=… and password=…, or token=… (or set "
+           "DAGFERRY_AIRFLOW_USERNAME and _PASSWORD, or _TOKEN)", "FILE"),
+    Option("airflow-ca", str, "", "CA certificates for an https Airflow, instead of the system's", "FILE"),
+    Option("airflow-timeout", seconds, "5m", "how long Airflow may take to parse before that is late", "TIME"),
 )  # fmt: skip
 
 _ONCE: tuple[Option, ...] = (

@@ -15,6 +15,7 @@ from dagferry_shared.errors import DagferryError, Reason, Refused
 
 if TYPE_CHECKING:
     from dagferry_puller.options import Settings
+    from dagferry_puller.tell import Teller
     from dagferry_shared.store import BlobReader
 
 MAX_TOKEN = 4096  # bytes
@@ -56,6 +57,20 @@ def open_session(settings: Settings, reader: BlobReader, trust: TrustSource, rec
     if owner and (owner.bundle, owner.channel) != (settings.bundle, settings.channel):
         raise ConfigError("--root", f"{settings.root} is owned by another puller ({owner})")
     return session
+
+
+def open_teller(settings: Settings, recorder: Recorder) -> Teller:
+    """Check what is needed to tell Airflow of swaps; it is not asked yet, and need not be there."""
+    from dagferry_puller.tell import Teller, connect  # noqa: PLC0415 - http costs 4 MiB that most pullers save
+
+    setting = "--airflow-credentials-file" if settings.airflow_credentials_file else "DAGFERRY_AIRFLOW_*"
+    try:
+        connect(settings)
+    except ValueError as error:
+        raise ConfigError(
+            "--airflow-ca" if settings.airflow_ca and settings.airflow_ca in str(error) else setting, str(error)
+        ) from error
+    return Teller(settings, recorder)
 
 
 def new_recorder(settings: Settings) -> Recorder:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from dagferry_puller.tellinfo import AirflowInfo
     from dagferry_shared.rules import Seen
 
 STEP_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
@@ -150,6 +151,7 @@ class Status:
         repairs: by what was repaired.
         steps: histograms of seconds by step.
         deliveries: histogram of publish-to-live seconds.
+        airflow: the Airflow that is told of swaps; None without --airflow.
     """
 
     program: str
@@ -184,6 +186,7 @@ class Status:
     repairs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Repair, 0))
     steps: dict[str, Histogram] = field(default_factory=lambda: {s: Histogram.empty(STEP_BUCKETS) for s in Step})
     deliveries: Histogram = field(default_factory=lambda: Histogram.empty(DELIVERY_BUCKETS))
+    airflow: AirflowInfo | None = None
 
 
 class Recorder:
