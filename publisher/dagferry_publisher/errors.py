@@ -29,5 +29,13 @@ class UnsafeStore(DagferryError):
     """The store ignores conditional writes: publishing there loses updates."""
 
 
+class ImportErrors(DagferryError):
+    """Airflow cannot import files that it could import before."""
+
+
+class TimedOut(DagferryError):
+    """What was waited for did not happen in the time given by ``--timeout``."""
+
+
 class FoundProblems(DagferryError):
     """A check of the store ended with findings."""

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PROJECT_FILE = "dagctl.toml"
-PATHS = frozenset({"trust", "repo", "release-key", "pointer-key"})  # in a file: relative to that file
+PATHS = frozenset(
+    {"trust", "repo", "release-key", "pointer-key", "airflow-credentials-file", "airflow-ca"}
+)  # in a file: relative to that file
 LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key", "notify"})
 KNOWN = (
     frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "pipeline", "level"})
-    | {"store-wait"}
+    | {"store-wait", "airflow", "airflow-bundle"}
     | PATHS
     | LISTS
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from dagferry_publisher import errors
+from dagferry_shared.airflowapi.errors import AirflowError, Trouble
 from dagferry_shared.errors import BlobMissing, DagferryError, Refused, StoreConflict, StoreDenied, StoreUnreachable
 from dagferry_shared.store.url import BadStoreUrl
 
@@ -23,6 +24,8 @@ class Exit(IntEnum):
     NOT_FOUND = 8
     STORE_DENIED = 9
     UNSAFE_STORE = 10
+    TIMEOUT = 11
+    IMPORT_ERRORS = 12
 
 
 MEANING = {
@@ -33,10 +36,12 @@ MEANING = {
     Exit.CONFLICT: "conflict: not a descendant, a lost race, or a pointer that needs repair",
     Exit.HELD: "held: the channel is held, the release is uploaded, nothing was moved",
     Exit.ANCESTRY_UNKNOWN: "ancestry unknown: the clone is too shallow (GIT_DEPTH: 0)",
-    Exit.STORE_UNREACHABLE: "store unreachable: try again",
+    Exit.STORE_UNREACHABLE: "store (or Airflow) unreachable: try again",
     Exit.NOT_FOUND: "not found: commit, path, release, channel or bucket",
-    Exit.STORE_DENIED: "store denied: wrong credentials, or no permission",
+    Exit.STORE_DENIED: "store (or Airflow) denied: wrong credentials, or no permission",
     Exit.UNSAFE_STORE: "unsafe store: it ignores conditional writes",
+    Exit.TIMEOUT: "wait: --timeout passed",
+    Exit.IMPORT_ERRORS: "wait: Airflow has new import errors",
 }
 
 _CODES: tuple[tuple[type[DagferryError], Exit], ...] = (
@@ -53,11 +58,22 @@ _CODES: tuple[tuple[type[DagferryError], Exit], ...] = (
     (BlobMissing, Exit.NOT_FOUND),
     (StoreDenied, Exit.STORE_DENIED),
     (errors.UnsafeStore, Exit.UNSAFE_STORE),
+    (errors.TimedOut, Exit.TIMEOUT),
+    (errors.ImportErrors, Exit.IMPORT_ERRORS),
 )
+
+
+_AIRFLOW = {
+    Trouble.DENIED: Exit.STORE_DENIED,
+    Trouble.NOT_FOUND: Exit.NOT_FOUND,
+    Trouble.BAD_ANSWER: Exit.REFUSED,
+}
 
 
 def exit_code(error: DagferryError) -> Exit:
     """Return the exit code of an error."""
+    if isinstance(error, AirflowError):
+        return _AIRFLOW.get(error.trouble, Exit.STORE_UNREACHABLE)
     return next((code for kind, code in _CODES if isinstance(error, kind)), Exit.UNEXPECTED)
 
 
@@ -65,6 +81,8 @@ def describe(error: DagferryError) -> dict[str, dict[str, object]]:
     """Return an error as ``--json`` prints it on stderr."""
     code = exit_code(error)
     reason = str(error.reason) if isinstance(error, Refused) else code.name.lower().replace("_", "-")
+    if isinstance(error, AirflowError):
+        reason = f"airflow-{error.trouble}"
     message = error.detail if isinstance(error, Refused) else str(error)
     return {"error": {"reason": reason, "message": message, "exit_code": int(code)}}
 

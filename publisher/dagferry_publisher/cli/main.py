@@ -23,6 +23,7 @@ _MODULES = {
     **dict.fromkeys(("hold", "resume", "refresh", "promote", "repair"), "channel"),
     **dict.fromkeys(("history", "list", "show", "diff"), "history"),
     "verify": "verify",
+    "wait": "wait",
     "archive": "archive",
     "doctor": "doctor",
     "setup": "setup",

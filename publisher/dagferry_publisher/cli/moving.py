@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 
 def move(cli: Cli, urls: Sequence[str] | None, writer: Writer, operation: Callable[[Writer], Outcome]) -> None:
-    """Run an operation and show its outcome.
+    """Run an operation and show its outcome; arguments as of ``carry_out``."""
+    show_outcome(cli.out, *carry_out(cli, urls, writer, operation))
+
+
+def carry_out(
+    cli: Cli, urls: Sequence[str] | None, writer: Writer, operation: Callable[[Writer], Outcome]
+) -> tuple[Outcome, list[Told]]:
+    """Run an operation; returns its outcome and who was told of it.
 
     Args:
         cli: the command's surroundings.
@@ -36,7 +43,7 @@ def move(cli: Cli, urls: Sequence[str] | None, writer: Writer, operation: Callab
         raise
     told = notifier.results()
     _warn(cli, told)
-    show_outcome(cli.out, outcome, told)
+    return outcome, told
 
 
 def _warn(cli: Cli, told: Sequence[Told]) -> None:

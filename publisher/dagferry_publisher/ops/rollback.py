@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dagferry_publisher.errors import NotFound, UsageError
+from dagferry_publisher.errors import Conflict, NotFound, UsageError
 from dagferry_publisher.ops.operation import apply, live
 from dagferry_publisher.transaction import Move
 from dagferry_shared import times
@@ -34,11 +34,13 @@ class RollbackRequest:
         to: prefix of a commit or release digest of this channel's history; None for the default target.
         reason: why, in words.
         hold: whether to hold the channel, so that no publish undoes the rollback.
+        only_from: digest of the release that must be live; None: any.
     """
 
     to: str | None = None
     reason: str = ""
     hold: bool = True
+    only_from: str | None = None
 
 
 def default_target(chain: Iterable[Entry]) -> Entry | None:
@@ -129,12 +131,15 @@ def rollback(chain: Chain, writer: Writer, request: RollbackRequest, *, dry_run:
     Raises:
         NotFound: there is no such release in the channel's history.
         UsageError: ``to`` fits several releases.
+        Conflict: another release is live than the one to roll back from.
         Refused: the target is revoked, or the trust rules do not accept it any more.
     """
 
     def decide(head: Signed[Pointer] | None) -> Move | None:
         content = live(head, chain)
         assert head is not None  # noqa: S101 - live() raised
+        if request.only_from not in {None, content.release}:
+            raise Conflict(f"channel {chain.channel} has moved on, to commit {content.commit[:12]}")
         target = _target(chain, head, request)
         if target.release == content.release:
             return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.airflow_dags import git
+from support.fakeairflow import PASSWORD, USER, FakeAirflow
 
 PAGE = (Path(__file__).parents[3] / "publisher" / "JSON.md").read_text(encoding="utf-8")
 POINTER = re.search(r"live pointer after it: (.*?), as in", PAGE)[1]
@@ -52,11 +53,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     )
     documents = {}
 
-    def dagctl(title: str, *arguments: str, code: int = 0) -> dict[str, object]:
+    def dagctl(title: str, *arguments: str, code: int = 0, out: bool = False) -> dict[str, object]:
         command = [sys.executable, "-m", "dagferry_publisher", *arguments, "--json"]
         done = subprocess.run(command, cwd=home, env={"HOME": str(home)}, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
-        documents[title] = json.loads(done.stderr if code else done.stdout)
+        documents[title] = json.loads(done.stderr if code and not out else done.stdout)
         return documents[title]
 
     dagctl("keygen", "keygen", "--out", "k")
@@ -74,6 +75,15 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     dagctl("diff", "diff", *commits)
     dagctl("verify", "verify", "--all")
     dagctl("doctor", "doctor")
+    with FakeAirflow() as fake:
+        dagctl("forward", "rollback", "--to", commits[1])
+        airflow = ("wait", "--airflow", fake.url, "--baseline", "before.json", "--timeout", "1s")
+        (home / "who").write_text(f"username={USER}\npassword={PASSWORD}\n")
+        who = ("--airflow-credentials-file", "who", "--settle", "0")
+        dagctl("wait --snapshot", "wait", "--airflow", fake.url, "--snapshot", "before.json", *who)
+        fake.dag("a")
+        fake.error("bad")
+        dagctl("wait", *airflow, *who, "--rollback-on-failure", code=12, out=True)
     dagctl("archive create", "archive", "create", "x.tar.zst", "--path", "dags", "--repo", "repo")
     dagctl("archive inspect", "archive", "inspect", "x.tar.zst")
     dagctl("config", "config")
@@ -95,6 +105,7 @@ POINTER_FIELDS = set(re.findall(r"`([a-z]+)`", POINTER)) | {"since"}
         ("diff", ["diff"]),
         ("verify", ["verify"]),
         ("doctor", ["doctor"]),
+        ("wait --snapshot", ["wait --snapshot"]),
         ("archive create, inspect, extract", ["archive create", "archive inspect"]),
         ("config, context list, context use", ["config", "context list", "context use"]),
         ("keygen", ["keygen"]),
@@ -109,6 +120,15 @@ def test_every_field_is_on_the_page(outputs: dict[str, dict[str, object]], title
     printed = set().union(*(names(outputs[command]) for command in commands))
     extra = {"value", "origin", "key", "problem", "create", "dry_run"}  # of empty lists, maps, or named in the prose
     assert words(title) - POINTER_FIELDS - extra <= printed
+
+
+def test_a_wait_has_the_fields_of_the_page(outputs: dict[str, dict[str, object]]) -> None:
+    printed = outputs["wait"]
+    assert printed["rollback"]
+    assert names({**printed, "rollback": None}) | {"notified"} == words("wait")
+    assert set(printed["rollback"]) == words("publish, rollback, hold, resume, refresh, promote, repair") & set(
+        outputs["rollback"]
+    ) - {"notified"}
 
 
 def test_a_release_has_the_fields_of_the_page(outputs: dict[str, dict[str, object]]) -> None:
