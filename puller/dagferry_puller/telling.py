@@ -6,15 +6,14 @@ changed ones, as a helper module may have changed that any DAG imports. So a sta
 2.11 finds changed files by itself, within a second, and parses what it is told first. So it is told of the others
 once it had the time for that.
 
-Airflow 3 with DagferryBundle needs two steps. A request makes it refresh the bundle, but it has by then looked the
-requested file, and all that are queued, up in the version before, and labels what comes of them with the new one
-(3.3.2, ``_claim_priority_files``). So one file is told until the new version shows, then all of them, and only what is
-parsed from then on counts. A request for a file that is being parsed is dropped, so what is late is told again.
+Airflow 3 with DagferryBundle needs two steps. A request makes it refresh the bundle, but by then it has looked the
+requested file up in the version before (3.3.2, ``_claim_priority_files``), as all that wait in its queue. So one file
+is told until the new version shows, then all that are not parsed from its directory. A request for a file that is
+being parsed is dropped, so what is late is told again.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagferry_shared import times
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 ITSELF_SECONDS = 1.5  # that 2.11 has to find changed files
 NUDGE_SECONDS = 2.0  # Airflow takes requests once a second
-_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0  # seconds until what is late is told again
+_FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 60.0  # seconds until what is late is told again
 
 
 class Telling:
@@ -86,12 +85,9 @@ class Telling:
                 if self._is_time(NUDGE_SECONDS):
                     self._tell(airflow, ours[:1])
                 return waiting
-            self._refreshed = True
-            self._target, self._next = replace(self._target, since=times.now()), self._clock()
-            waiting = parsed.pending(snapshot, self._target)
+            self._refreshed, self._next = True, self._clock()
         if self._is_time(self._pause):
-            if self.told > 1:
-                self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._tell(airflow, waiting)
         return waiting
 

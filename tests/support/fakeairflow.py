@@ -59,7 +59,7 @@ class FakeAirflow:
         if self.major == 3:
             facts |= {"bundle_name": "dags-folder", "bundle_version": version, "last_parse_duration": 0.0}
             facts |= {"relative_fileloc": f"{file or name}.py"}
-        self.dags[name] = {"fileloc": f"/dags/{file or name}.py", "owners": ["x"], **facts}
+        self.dags[name] = {"fileloc": f"/{version or 'dags'}/{file or name}.py", "owners": ["x"], **facts}
 
     def error(self, file: str, text: str = "RuntimeError: no", at: str | None = None) -> None:
         """Add or replace an import error of a file (without .py)."""

@@ -26,6 +26,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._=-]{1,4096}", re.ASCII)  # itsdangerous: base6
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _JWT = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}", re.ASCII)
 _VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})\.[0-9A-Za-z.+-]{1,40}", re.ASCII)
+_VERSION_ID = re.compile(r"\b(?:[0-9a-f]{40}|[0-9a-f]{64})-[0-9a-f]{64}\b", re.ASCII)
 _NAME_LENGTH = 1024  # characters of a DAG's id or a file's path
 
 Value = TypeVar("Value")
@@ -39,7 +40,8 @@ class Dag:
         dag_id: its id.
         bundle: name of its bundle; empty on 2.11.
         file: path in the bundle; on 2.11 the absolute one.
-        version: of the bundle that it was last parsed from; None for a bundle without versions, and on 2.11.
+        version: of the bundle, as of its last parse; None for a bundle without versions, and on 2.11.
+        source: the version id in the absolute path that it was really parsed from; None if there is none in it.
         parsed: when its last parse was stored.
         seconds: that this parse took; None where Airflow does not say (2.11).
         token: names its file in ``Airflow.reparse``.
@@ -49,6 +51,7 @@ class Dag:
     bundle: str
     file: str
     version: str | None
+    source: str | None
     parsed: datetime | None
     seconds: float | None
     token: str
@@ -63,12 +66,14 @@ class ImportFailure:
         file: as in ``Dag``.
         at: when it was stored.
         error: last line of the traceback.
+        source: the version id in its last path that has one; None if none has.
     """
 
     bundle: str
     file: str
     at: datetime
     error: str
+    source: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +124,7 @@ def dag(fields: Fields) -> Dag:
         bundle=_optional(fields, "bundle_name") or "",
         file=fields.text(place, _line),
         version=_optional(fields, "bundle_version"),
+        source=_version_in(fields.text("fileloc", _line)),
         parsed=_moment(fields, "last_parsed_time") if fields.raw("last_parsed_time") is not None else None,
         seconds=_seconds(fields.value.get("last_parse_duration")),
         token=fields.text("file_token", _matching(_TOKEN, "a file token")),
@@ -128,13 +134,14 @@ def dag(fields: Fields) -> Dag:
 def failure(fields: Fields) -> ImportFailure:
     """Read an import error of either version."""
     trace = fields.value.get("stack_trace")
-    lines = trace[-4096:].split("\n") if isinstance(trace, str) else []
+    lines = trace[-16384:].split("\n") if isinstance(trace, str) else []
     last = next((line for line in reversed(lines) if line.strip()), "")
     return ImportFailure(
         bundle=_optional(fields, "bundle_name") or "",
         file=fields.text("filename", _line),
         at=_moment(fields, "timestamp"),
         error=names.clean_text(last)[:300],
+        source=_version_in("\n".join(lines)),
     )
 
 
@@ -154,6 +161,11 @@ def _line(value: str, where: str) -> str:
     if not 0 < len(value) <= _NAME_LENGTH or not names.is_safe_text(value):
         strictjson.refuse(f"{where} is empty, too long, or holds control characters")
     return value
+
+
+def _version_in(text: str) -> str | None:
+    found = _VERSION_ID.findall(text)
+    return found[-1] if found else None
 
 
 def _optional(fields: Fields, name: str) -> str | None:

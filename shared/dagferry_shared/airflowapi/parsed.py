@@ -2,11 +2,13 @@
 
 What counts as parsed:
 
-1. a DAG of a bundle with dagferry's versions (DagferryBundle): last parsed from that version, by a parse that began
-   after the version was live;
+1. a DAG of a bundle with dagferry's versions (DagferryBundle): last parsed from that version's directory. The version
+   that Airflow names is not enough: what it queued before it took the version up is parsed from the directory before,
+   and labelled with the new one (seen on 3.3.2);
 2. any other DAG: a parse that began after the version was live. Airflow 3 says how long a parse took, so its begin is
    known. 2.11 does not: there the end counts, and a parse that was under way at the swap is taken for a new one;
-3. a DAG whose file cannot be imported: an import error that was stored after the version was live.
+3. a DAG whose file cannot be imported: an import error that was stored after the version was live, and names no
+   directory of another one.
 
 Times are compared between two clocks, this process's and Airflow's.
 """
@@ -84,15 +86,20 @@ def has_our_versions(dag: Dag) -> bool:
 
 def pending(snapshot: Snapshot, target: Target) -> tuple[Dag, ...]:
     """Return the DAGs that are not parsed yet."""
-    failed = {(one.bundle, one.file): one.at for one in snapshot.failures}
+    failed = {(one.bundle, one.file): one for one in snapshot.failures}
     return tuple(dag for dag in snapshot.dags if not _is_done(dag, target, failed.get((dag.bundle, dag.file))))
 
 
-def _is_done(dag: Dag, target: Target, failed: datetime | None) -> bool:
+def _is_done(dag: Dag, target: Target, failure: ImportFailure | None) -> bool:
     begin = target.begin(dag)
-    if failed is not None:
+    if failure is not None:
         # An older error of a file that was parsed since: Airflow stores the DAGs first, and is about to remove it.
-        return failed >= begin
-    if dag.parsed is None or (has_our_versions(dag) and dag.version != target.version):
+        return failure.at >= begin and failure.source in {None, target.version}
+    if dag.parsed is None:
         return False
+    if has_our_versions(dag):
+        if dag.version != target.version:
+            return False
+        if dag.source is not None:
+            return dag.source == target.version
     return dag.parsed - timedelta(seconds=dag.seconds or 0.0) >= begin

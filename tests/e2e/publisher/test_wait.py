@@ -167,6 +167,9 @@ def test_versions_of_dagferrys_bundle_are_proof(site: Site, three: FakeAirflow, 
     assert wait(site, "--timeout", "1s", "--json", code=11).json["waiting"] == ["a", "b", "c"]
     for name in "abc":
         three.dag(name, version=version(site))
+    three.dags["b"]["fileloc"] = f"/versions/{old}/b.py"  # labelled with the new one, and parsed from the old one
+    assert wait(site, "--timeout", "1s", "--json", code=11).json["waiting"] == ["b"]
+    three.dag("b", version=version(site))
     wait(site, "--delivery", "1h")  # which is for others
 
 
