@@ -66,7 +66,7 @@ class Teller:
         self._clock = clock
         self._airflow: Airflow | None = None
         self._complaints = Complaints(clock)
-        self._backoff = Backoff(1.0)
+        self._backoff = Backoff(1.0, longest=15.0)
         self._news = threading.Event()
         self._live: LiveInfo | None = None
         self._stopping = False

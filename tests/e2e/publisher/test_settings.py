@@ -118,7 +118,7 @@ def test_a_chosen_context_that_went_away_says_who_chose_it(dagctl: Dagctl) -> No
     [
         (
             "[contexts.a]\nchanel = 'main'\n",
-            "contexts.a has the unknown setting 'chanel'; known: actor, bundle, channel",
+            "contexts.a has the unknown setting 'chanel'; known: actor, airflow, airflow-bundle",
         ),
         ("[contexts.a]\nchannel = ['a', 'b']\n", "contexts.a.channel takes one value"),
         ("[contexts.a]\nchannel = true\n", "contexts.a.channel is not a string"),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.xdist_group("versions")
+
 # The least that a versioned bundle can be. It does nothing about files that Airflow queued before a refresh.
 _BUNDLE = """\
 from pathlib import Path

@@ -6,25 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from support.airflowsites import AirflowSite, make_airflow_site
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from support.airflowsites import AirflowSite
 
-pytestmark = pytest.mark.xdist_group("tell")
-
-
-@pytest.fixture(scope="module", params=[3, 2], ids=["3", "2.11"])
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowSite]:
-    """A site whose puller tells Airflow."""
-    major = request.param
-    python = request.getfixturevalue(f"airflow{major}_python")
-    site = make_airflow_site(tmp_path_factory.mktemp(f"told{major}"), python, major)
-    try:
-        site.wait_parsed(site.start(told=True))
-        yield site
-    finally:
-        site.close()
+pytestmark = pytest.mark.xdist_group("told")
 
 
 def test_a_start_tells_nothing_that_is_parsed(told: AirflowSite) -> None:
@@ -41,7 +26,7 @@ def test_a_swap_is_parsed_wholly_also_the_file_whose_helper_changed(told: Airflo
     info = told.wait_parsed(commit)
     assert told.descriptions() == {"first": "v2/h2", "second": "v1/h2"}
     assert (info["dags"], info["pending"], info["import_errors"], info["up"]) == (2, 0, 0, True)
-    assert info["files_told"] >= 2
+    assert info["files_told"] >= 1  # 2.11 may have found the changed one before it is told
     assert info["program"].startswith(f"{told.major}.")
     metrics = told.running.metrics()
     assert metrics["dagferry_puller_airflow_parsed"] == 1
@@ -70,10 +55,11 @@ def test_a_rollback_is_parsed(told: AirflowSite) -> None:
 def test_a_new_and_a_deleted_dag_are_seen_at_once_by_airflow_3(told: AirflowSite) -> None:
     if told.major == 2:
         return  # looks for files every dag_dir_list_interval, 300 s, and cannot be told
-    commit = told.publish({"dags/second.py": None, **told.dag("third", "v1")})
-    told.wait_parsed(commit)
-    told.wait("the new one is there and the deleted one is not", lambda info: info["dags"] == 2)
-    assert set(told.descriptions()) == {"first", "third"}
+    told.wait_parsed(told.publish(told.dag("third", "v1")))
+    told.wait("it is there", lambda info: info["dags"] == 3)
+    told.wait_parsed(told.publish({"dags/third.py": None}))
+    told.wait("it is not", lambda info: info["dags"] == 2)
+    assert set(told.descriptions()) == {"first", "second"}
 
 
 def test_an_airflow_that_is_away_does_not_hold_up_the_swap(told: AirflowSite) -> None:
