@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from dagferry_publisher.cephplan import split_rules
+from dagferry_publisher.ceph.plan import split_rules
 from dagferry_publisher.doctor import Result, unchecked
 from dagferry_shared.errors import StoreDenied, StoreError
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from dagferry_publisher.cephplan import Notification, Target, Topic
-    from dagferry_publisher.s3admin import S3Admin
+    from dagferry_publisher.ceph.admin import S3Admin
+    from dagferry_publisher.ceph.plan import Notification, Target, Topic
 
 _EXPIRES_SOON = timedelta(days=21)
 _CONNECT_SECONDS = 5.0

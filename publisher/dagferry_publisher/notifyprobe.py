@@ -14,14 +14,14 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
-from dagferry_publisher.cephplan import CREATED, POINTER, Notification, Topic
+from dagferry_publisher.ceph.plan import CREATED, POINTER, Notification, Topic
 from dagferry_publisher.doctor import Result, unchecked
 from dagferry_publisher.errors import UsageError
 from dagferry_shared.errors import StoreError
 
 if TYPE_CHECKING:
-    from dagferry_publisher.cephplan import Target
-    from dagferry_publisher.s3admin import S3Admin
+    from dagferry_publisher.ceph.admin import S3Admin
+    from dagferry_publisher.ceph.plan import Target
 
 _CHECK = "notification probe"
 _WAIT_SECONDS = 5.0

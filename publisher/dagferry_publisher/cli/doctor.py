@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dagferry_publisher import doctor
-from dagferry_publisher.cephplan import Target
+from dagferry_publisher.ceph.plan import Target
 from dagferry_publisher.cli.command import TARGET, command
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.doctor import Result, unchecked
@@ -21,14 +21,14 @@ from dagferry_shared.store.url import StoreUrl, parse_store_url
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dagferry_publisher.s3admin import Keys
+    from dagferry_publisher.ceph.admin import Keys
 
 _VARIABLES = ("DAGFERRY_PULLER_ACCESS_KEY_ID", "DAGFERRY_PULLER_SECRET_ACCESS_KEY", "DAGFERRY_PULLER_SESSION_TOKEN")
 
 
 def puller_keys(cli: Cli, file: str | None, profile: str | None) -> Keys | None:
     """Return a puller's keys: from an AWS credentials file, a profile, or variables; never from the command line."""
-    from dagferry_publisher.s3admin import Keys  # noqa: PLC0415 - boto3 takes half a second to load
+    from dagferry_publisher.ceph.admin import Keys  # noqa: PLC0415 - boto3 takes half a second to load
 
     if file or profile:
         return Keys(file=file or "", profile=profile or ("default" if file else ""))
@@ -69,8 +69,8 @@ def on_s3(
 ) -> Iterator[Result]:
     """Make the checks of a bucket."""
     from dagferry_publisher import doctors3  # noqa: PLC0415 - boto3 takes half a second to load
+    from dagferry_publisher.ceph.admin import S3Admin  # noqa: PLC0415
     from dagferry_publisher.notifyprobe import probe  # noqa: PLC0415
-    from dagferry_publisher.s3admin import S3Admin  # noqa: PLC0415
 
     target = Target(url.bucket_or_path, f"{url.prefix}/".lstrip("/") + layout.root)
     admin = S3Admin(target.bucket)
@@ -94,7 +94,7 @@ def on_s3(
 def on_s3_unreached(bucket: str) -> Iterator[Result]:
     """Look at the certificate, which may be why; each of the others would wait for its time-out."""
     from dagferry_publisher import doctors3  # noqa: PLC0415 - boto3 takes half a second to load
-    from dagferry_publisher.s3admin import S3Admin  # noqa: PLC0415
+    from dagferry_publisher.ceph.admin import S3Admin  # noqa: PLC0415
 
     admin = S3Admin(bucket)
     yield from _unreached("bucket", "lifecycle", "puller's rights")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagferry_publisher.cephplan import Target, Topic, admin_commands
+from dagferry_publisher.ceph.plan import Target, Topic, admin_commands
 from dagferry_publisher.cli.command import BUNDLE, JSON, STORE, TRUST, command, env_help
 from dagferry_publisher.cli.options import DryRun
 from dagferry_publisher.cli.session import Cli
@@ -15,7 +15,7 @@ from dagferry_shared.layout import Layout
 from dagferry_shared.store.url import parse_store_url
 
 if TYPE_CHECKING:
-    from dagferry_publisher.cephsetup import Step
+    from dagferry_publisher.ceph.setup import Step
     from dagferry_publisher.settings import Setting
 
 _WEDGES = (
@@ -122,8 +122,8 @@ def register(app: typer.Typer) -> None:
         Example: dagctl setup ceph --store s3://dags/prod --bundle analytics --puller-user dagferry-puller
                  --notify-url http://relay.airflow.svc:9475/notify --dry-run
         """
-        from dagferry_publisher.cephsetup import CephSetup  # noqa: PLC0415 - boto3 takes half a second to load
-        from dagferry_publisher.s3admin import S3Admin  # noqa: PLC0415
+        from dagferry_publisher.ceph.admin import S3Admin  # noqa: PLC0415
+        from dagferry_publisher.ceph.setup import CephSetup  # noqa: PLC0415 - boto3 takes half a second to load
 
         place = target(cli)
         broker = cli.settings.find("amqp", amqp)

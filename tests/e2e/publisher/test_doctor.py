@@ -221,13 +221,13 @@ def test_setup_on_another_store_is_refused(site: Site, bucket: str) -> None:
 def test_setup_says_which_option_is_wrong(
     site: Site, bucket: str, arguments: tuple[str, ...], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagferry_publisher.s3admin.S3Admin.is_ceph", lambda _: True)
+    monkeypatch.setattr("dagferry_publisher.ceph.admin.S3Admin.is_ceph", lambda _: True)
     assert words in site.dagctl("setup", "ceph", *arguments, code=USAGE).message
 
 
 def test_setup_keeps_a_policy_and_rules_that_it_made(site: Site, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but notifications works on moto, once it is taken for an RGW."""
-    monkeypatch.setattr("dagferry_publisher.s3admin.S3Admin.is_ceph", lambda _: True)
+    monkeypatch.setattr("dagferry_publisher.ceph.admin.S3Admin.is_ceph", lambda _: True)
 
     def actions(*arguments: str) -> dict[str, str]:
         steps = site.dagctl("setup", "ceph", "--json", *arguments).json["steps"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dagferry_publisher import cephplan
-from dagferry_publisher.cephplan import Notification, Target, Topic
+from dagferry_publisher.ceph import plan
+from dagferry_publisher.ceph.plan import Notification, Target, Topic
 from dagferry_publisher.errors import UsageError
 
 TARGET = Target("dags", "prod/analytics/v1/")
@@ -42,10 +42,10 @@ def test_a_user_that_would_widen_the_policy_is_refused(user: str) -> None:
 @pytest.mark.parametrize("policy", [None, {"Statement": OTHERS}, {"Id": "p", "Statement": [OTHERS]}])
 def test_a_statement_goes_in_and_out_and_others_stay(policy: dict[str, object] | None) -> None:
     ours = TARGET.statement(["a"])
-    there = cephplan.with_statement(policy, TARGET.sid, ours)
-    assert cephplan.ours_in_policy(there, TARGET.sid) == ours
-    assert cephplan.with_statement(there, TARGET.sid, ours) == there
-    gone = cephplan.with_statement(there, TARGET.sid, None)
+    there = plan.with_statement(policy, TARGET.sid, ours)
+    assert plan.ours_in_policy(there, TARGET.sid) == ours
+    assert plan.with_statement(there, TARGET.sid, ours) == there
+    gone = plan.with_statement(there, TARGET.sid, None)
     assert gone["Statement"] == ([OTHERS] if policy else [])
     assert gone.get("Id") == (policy or {}).get("Id")
 
@@ -57,17 +57,17 @@ def test_places_do_not_share_ids() -> None:
 
 def test_our_rules_go_in_and_out_and_others_stay() -> None:
     other = "<Rule><ID>o</ID><Prefix>y/</Prefix><Status>Enabled</Status></Rule>"
-    there = cephplan.with_rules(document(other), TARGET.rules())
-    assert cephplan.split_rules(there) == {"o": other} | TARGET.rules()
-    assert cephplan.with_rules(there, TARGET.rules()) == there
-    assert cephplan.split_rules(cephplan.with_rules(there, TARGET.rules(), keep=False)) == {"o": other}
-    assert cephplan.with_rules(cephplan.with_rules("", TARGET.rules()), TARGET.rules(), keep=False) == ""
+    there = plan.with_rules(document(other), TARGET.rules())
+    assert plan.split_rules(there) == {"o": other} | TARGET.rules()
+    assert plan.with_rules(there, TARGET.rules()) == there
+    assert plan.split_rules(plan.with_rules(there, TARGET.rules(), keep=False)) == {"o": other}
+    assert plan.with_rules(plan.with_rules("", TARGET.rules()), TARGET.rules(), keep=False) == ""
 
 
 def test_the_prefix_of_a_rule_with_tags_is_put_where_rgw_reads_it() -> None:
-    there = cephplan.with_rules(document(TAGGED), TARGET.rules())
+    there = plan.with_rules(document(TAGGED), TARGET.rules())
     assert "<Filter><And><Prefix>x/</Prefix><Tag>" in there
-    assert cephplan.with_rules(there, TARGET.rules()) == there, "once"
+    assert plan.with_rules(there, TARGET.rules()) == there, "once"
 
 
 @pytest.mark.parametrize(

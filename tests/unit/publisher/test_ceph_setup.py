@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from dagferry_publisher import cephplan, doctors3
-from dagferry_publisher.cephplan import Notification, Target, Topic
-from dagferry_publisher.cephsetup import CephSetup
+from dagferry_publisher import doctors3
+from dagferry_publisher.ceph import plan
+from dagferry_publisher.ceph.plan import Notification, Target, Topic
+from dagferry_publisher.ceph.setup import CephSetup
 from dagferry_publisher.errors import Conflict, UnsafeStore, UsageError
 from dagferry_publisher.notifyprobe import address, probe
 from dagferry_shared.errors import StoreDenied
@@ -202,11 +203,11 @@ def test_a_publisher_that_cannot_write_says_nothing_of_the_puller() -> None:
 @pytest.mark.parametrize(
     ("topic", "events", "state", "words"),
     [
-        (TOPIC, (cephplan.CREATED,), "ok", "http://relay:9475/notify"),
-        (None, (cephplan.CREATED,), "failure", "is gone"),
-        (replace(TOPIC, persistent=True), (cephplan.CREATED,), "warning", "persistent"),
-        (replace(TOPIC, exchange="x", persistent=True), (cephplan.CREATED,), "ok", "exchange x"),
-        (replace(TOPIC, endpoint="kafka://k"), (cephplan.CREATED,), "warning", "kafka://k"),
+        (TOPIC, (plan.CREATED,), "ok", "http://relay:9475/notify"),
+        (None, (plan.CREATED,), "failure", "is gone"),
+        (replace(TOPIC, persistent=True), (plan.CREATED,), "warning", "persistent"),
+        (replace(TOPIC, exchange="x", persistent=True), (plan.CREATED,), "ok", "exchange x"),
+        (replace(TOPIC, endpoint="kafka://k"), (plan.CREATED,), "warning", "kafka://k"),
         (TOPIC, ("s3:ObjectRemoved:*",), "failure", "ends radosgw"),
         (TOPIC, ("s3:ObjectLifecycle:*",), "not checked", "none for pointers"),
     ],

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from dagferry_publisher import cephplan
+from dagferry_publisher.ceph.plan import ours_in_policy, split_rules, with_rules, with_statement
 from dagferry_publisher.errors import Conflict, UnsafeStore, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dagferry_publisher.cephplan import Target, Topic
-    from dagferry_publisher.s3admin import S3Admin
+    from dagferry_publisher.ceph.admin import S3Admin
+    from dagferry_publisher.ceph.plan import Target, Topic
 
 Action = Literal["create", "change", "keep", "remove"]
 
@@ -76,26 +76,26 @@ class CephSetup:
     def _policy(self, users: Sequence[str]) -> Step:
         wanted = self._target.statement(users)
         old = self._admin.policy()
-        ours = cephplan.ours_in_policy(old, self._target.sid)
+        ours = ours_in_policy(old, self._target.sid)
         detail = f"{', '.join(sorted(set(users)))} may GetObject on {self._target.root}*, and nothing else"
         if ours == wanted:
             return Step("policy", "keep", detail)
-        new = cephplan.with_statement(old, self._target.sid, wanted)
+        new = with_statement(old, self._target.sid, wanted)
         return Step("policy", "change" if ours else "create", detail, partial(self._admin.put_policy, new))
 
     def _no_policy(self) -> Step | None:
         old = self._admin.policy()
-        if not cephplan.ours_in_policy(old, self._target.sid):
+        if not ours_in_policy(old, self._target.sid):
             return None
-        new = cephplan.with_statement(old, self._target.sid, None)
+        new = with_statement(old, self._target.sid, None)
         put = partial(self._admin.put_policy, new if new["Statement"] else None)
         return Step("policy", "remove", f"statement {self._target.sid}", put)
 
     def _lifecycle(self, *, keep: bool) -> list[Step]:
         old, ours = self._admin.lifecycle(), self._target.rules()
-        there = {name: rule for name, rule in cephplan.split_rules(old).items() if name in ours}
+        there = {name: rule for name, rule in split_rules(old).items() if name in ours}
         detail = f"uploads that were not finished and scratch keys below {self._target.root} go after 1 day"
-        put = partial(self._put_lifecycle, old, cephplan.with_rules(old, ours, keep=keep))
+        put = partial(self._put_lifecycle, old, with_rules(old, ours, keep=keep))
         if not keep:
             return [Step("lifecycle", "remove", ", ".join(sorted(there)), put)] if there else []
         if there == ours:
@@ -104,7 +104,7 @@ class CephSetup:
 
     def _put_lifecycle(self, old: str, new: str) -> None:
         self._admin.put_lifecycle(new)
-        before, after = cephplan.split_rules(old), cephplan.split_rules(self._admin.lifecycle())
+        before, after = split_rules(old), split_rules(self._admin.lifecycle())
         ours = self._target.rules()
         lost = [name for name, rule in before.items() if name not in ours and after.get(name) != rule]
         if lost:

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.httpsession import URLLib3Session
 from botocore.session import Session as CoreSession
 
-from dagferry_publisher.cephplan import Notification, Topic
+from dagferry_publisher.ceph.plan import Notification, Topic
 from dagferry_publisher.s3client import config, open_client, region
 from dagferry_publisher.s3errors import translated
 from dagferry_shared.errors import BlobMissing, StoreDenied
