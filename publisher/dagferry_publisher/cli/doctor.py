@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagferry_publisher import doctor
 from dagferry_publisher.ceph.plan import Target
 from dagferry_publisher.cli.command import TARGET, command
 from dagferry_publisher.cli.session import Cli
-from dagferry_publisher.doctor import Result, unchecked
+from dagferry_publisher.doctor import basics
+from dagferry_publisher.doctor.result import Result, unchecked
 from dagferry_publisher.errors import FoundProblems, UnsafeStore, UsageError
 from dagferry_publisher.stores import open_store
 from dagferry_shared import names, times
@@ -50,16 +50,16 @@ def _unreached(*names: str) -> Iterator[Result]:
 def in_any_store(cli: Cli, layout: Layout, channel: str | None) -> Iterator[Result]:
     """Make the checks that need no S3."""
     store = open_store(cli.one("store"))  # one that does not wait for a store that is away
-    first = doctor.check_clock(store, times.now)
+    first = basics.check_clock(store, times.now)
     yield first
     if not reached(first):
-        yield from _unreached("publisher's rights", doctor.CONDITIONS, "latency")
+        yield from _unreached("publisher's rights", basics.CONDITIONS, "latency")
     else:
-        yield doctor.check_rights(store, layout)
-        yield doctor.check_conditions(store, layout)
-        yield doctor.check_latency(store, layout)
+        yield basics.check_rights(store, layout)
+        yield basics.check_conditions(store, layout)
+        yield basics.check_latency(store, layout)
     if cli.settings.find("trust") or cli.given("trust"):
-        yield doctor.check_trust(cli.trust, layout.bundle, channel)
+        yield basics.check_trust(cli.trust, layout.bundle, channel)
     else:
         yield unchecked("trust file", "no --trust")
 
@@ -68,37 +68,37 @@ def on_s3(
     url: StoreUrl, layout: Layout, channel: str | None, keys: Keys | None, listen: tuple[str, int] | None
 ) -> Iterator[Result]:
     """Make the checks of a bucket."""
-    from dagferry_publisher import doctors3  # noqa: PLC0415 - boto3 takes half a second to load
     from dagferry_publisher.ceph.admin import S3Admin  # noqa: PLC0415
-    from dagferry_publisher.notifyprobe import probe  # noqa: PLC0415
+    from dagferry_publisher.doctor import bucket as checks  # noqa: PLC0415 - boto3 takes half a second to load
+    from dagferry_publisher.doctor.probe import probe  # noqa: PLC0415
 
     target = Target(url.bucket_or_path, f"{url.prefix}/".lstrip("/") + layout.root)
     admin = S3Admin(target.bucket)
-    yield doctors3.check_bucket(admin)
-    yield doctors3.check_lifecycle(admin, target)
+    yield checks.check_bucket(admin)
+    yield checks.check_lifecycle(admin, target)
     if keys is None:
         words = f"no keys of a puller: --puller-credentials FILE, --puller-profile NAME, or {_VARIABLES[0]} and so on"
         yield unchecked("puller's rights", words)
     else:
         try:
-            yield doctors3.check_puller(admin, S3Admin(target.bucket, keys), target)
+            yield checks.check_puller(admin, S3Admin(target.bucket, keys), target)
         except StoreError as error:
             yield Result("puller's rights", "failure", str(error), "give the file or profile of a puller's keys")
-    yield doctors3.check_tls(admin.endpoint, admin.ca, times.now())
+    yield checks.check_tls(admin.endpoint, admin.ca, times.now())
     pointer = target.root.removesuffix(layout.root) + layout.pointer(channel or "main")
-    yield doctors3.check_notifications(admin, pointer)
+    yield checks.check_notifications(admin, pointer)
     if listen:
         yield probe(admin, target, listen)
 
 
 def on_s3_unreached(bucket: str) -> Iterator[Result]:
     """Look at the certificate, which may be why; each of the others would wait for its time-out."""
-    from dagferry_publisher import doctors3  # noqa: PLC0415 - boto3 takes half a second to load
     from dagferry_publisher.ceph.admin import S3Admin  # noqa: PLC0415
+    from dagferry_publisher.doctor import bucket as checks  # noqa: PLC0415 - boto3 takes half a second to load
 
     admin = S3Admin(bucket)
     yield from _unreached("bucket", "lifecycle", "puller's rights")
-    yield doctors3.check_tls(admin.endpoint, admin.ca, times.now())
+    yield checks.check_tls(admin.endpoint, admin.ca, times.now())
     yield from _unreached("notifications")
 
 
@@ -140,7 +140,7 @@ def register(app: typer.Typer) -> None:
         \b
         Example: dagctl doctor --store s3://dags/prod --bundle analytics --puller-profile puller
         """
-        from dagferry_publisher.notifyprobe import address  # noqa: PLC0415 - http.server
+        from dagferry_publisher.doctor.probe import address  # noqa: PLC0415 - http.server
 
         url = parse_store_url(cli.one("store"))
         layout = Layout(cli.bundle())
@@ -155,7 +155,7 @@ def register(app: typer.Typer) -> None:
         facts = [{"check": r.check, "state": r.state, "seen": r.seen, "cure": r.cure} for r in results]
         cli.out.emit({"store": str(url), "bundle": layout.bundle, "checks": facts}, lambda: _show(cli, results))
         failed = [result for result in results if result.state == "failure"]
-        if any(result.check == doctor.CONDITIONS for result in failed):
+        if any(result.check == basics.CONDITIONS for result in failed):
             raise UnsafeStore(f"{len(failed)} checks failed; publishing to this store is not safe")
         if failed:
             raise FoundProblems(f"{len(failed)} checks failed; each is named above")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_publisher import doctor, doctors3
+from dagferry_publisher.doctor import basics
+from dagferry_publisher.doctor import bucket as bucket_checks
 from dagferry_shared import times
 from dagferry_shared.layout import Layout
 from dagferry_shared.store.memory import MemoryStore
@@ -105,8 +106,8 @@ def test_without_a_trust_file_the_rest_is_looked_at(site: Site) -> None:
 def test_a_trust_file_without_warnings(site: Site) -> None:
     trusted = site.chain().rules.trust
     apart = replace(trusted.channels["main"], pointer=Role(1, (site.key_id("ops"),)))
-    found = doctor.check_trust(lambda: replace(trusted, channels={"main": apart}), "analytics", "main")
-    assert found == doctor.Result("trust file", "ok", "bundle analytics, epoch 1, channels main")
+    found = basics.check_trust(lambda: replace(trusted, channels={"main": apart}), "analytics", "main")
+    assert found == basics.Result("trust file", "ok", "bundle analytics, epoch 1, channels main")
 
 
 def test_a_store_that_is_away(site: Site) -> None:
@@ -121,7 +122,7 @@ def test_a_wrong_clock(site: Site) -> None:
         def now(self) -> dt.datetime:
             return super().now() - dt.timedelta(seconds=100)
 
-    found = doctor.check_clock(Late(), times.now)
+    found = basics.check_clock(Late(), times.now)
     assert (found.state, "100 s off the store's" in found.seen) == ("failure", True)
 
 
@@ -134,7 +135,7 @@ def test_a_store_that_ignores_conditions_is_unsafe(site: Site) -> None:
 
 def test_a_slow_store_is_told_of_nagle() -> None:
     ticks = iter(range(100))
-    found = doctor.check_latency(MemoryStore(), Layout("b"), lambda: next(ticks) * 0.044)
+    found = basics.check_latency(MemoryStore(), Layout("b"), lambda: next(ticks) * 0.044)
     assert found.state == "warning"
     assert found.seen == "44.0 ms for a small GET (median of 10)"
     assert "tcp_nodelay=1" in found.cure
@@ -171,7 +172,7 @@ def test_a_puller_whose_profile_is_not_there(site: Site, bucket: str) -> None:
 def test_when_a_certificate_expires(tmp_path: Path, days: dt.timedelta, state: str) -> None:
     ca = tls.Authority(tmp_path)
     with serving(ca.server(valid=(-tls.DAY, days))) as endpoint:
-        found = doctors3.check_tls(endpoint, str(ca.path), times.now())
+        found = bucket_checks.check_tls(endpoint, str(ca.path), times.now())
     assert found.state == state
     assert f"certificate until {times.now() + days:%Y-%m-%d}, signed by the CA in" in found.seen
 
@@ -179,14 +180,14 @@ def test_when_a_certificate_expires(tmp_path: Path, days: dt.timedelta, state: s
 def test_a_ca_as_the_server_and_a_certificate_of_nobody(tmp_path: Path) -> None:
     ca = tls.Authority(tmp_path)
     with serving(ca.path) as endpoint:
-        found = doctors3.check_tls(endpoint, str(ca.path), times.now())
+        found = bucket_checks.check_tls(endpoint, str(ca.path), times.now())
     assert (found.state, "rustls" in found.cure) == ("failure", True)
     with serving(ca.server()) as endpoint:
-        assert doctors3.check_tls(endpoint, None, times.now()).cure == "set AWS_CA_BUNDLE to the CA's file"
+        assert bucket_checks.check_tls(endpoint, None, times.now()).cure == "set AWS_CA_BUNDLE to the CA's file"
     expired = ca.server("old", valid=(-2 * tls.DAY, -tls.DAY))
     with serving(expired) as endpoint:
-        assert doctors3.check_tls(endpoint, str(ca.path), times.now()).cure == "replace it"
-    assert doctors3.check_tls(endpoint, str(ca.path), times.now()).state == "not checked"
+        assert bucket_checks.check_tls(endpoint, str(ca.path), times.now()).cure == "replace it"
+    assert bucket_checks.check_tls(endpoint, str(ca.path), times.now()).state == "not checked"
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from dagferry_publisher import doctors3
 from dagferry_publisher.ceph import plan
 from dagferry_publisher.ceph.plan import Notification, Target, Topic
 from dagferry_publisher.ceph.setup import CephSetup
+from dagferry_publisher.doctor import bucket as bucket_checks
+from dagferry_publisher.doctor.probe import address, probe
 from dagferry_publisher.errors import Conflict, UnsafeStore, UsageError
-from dagferry_publisher.notifyprobe import address, probe
 from dagferry_shared.errors import StoreDenied
 
 TARGET = Target("dags", "prod/analytics/v1/")
@@ -163,7 +163,7 @@ def result(bucket: Bucket) -> tuple[str, str]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dagferry_publisher.notifyprobe._WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("dagferry_publisher.doctor.probe._WAIT_SECONDS", 0.05)
 
 
 def test_the_probe_hears_of_a_scratch_pointer() -> None:
@@ -192,11 +192,11 @@ def test_the_probe_says_what_it_may_not_do_and_where_it_cannot_be() -> None:
     ("puller", "state"), [(Bucket(read_only=True), "ok"), (Bucket(), "failure")], ids=["reads", "writes"]
 )
 def test_a_puller_must_only_read(puller: Bucket, state: str) -> None:
-    assert doctors3.check_puller(Bucket(), puller, TARGET).state == state  # type: ignore[arg-type]
+    assert bucket_checks.check_puller(Bucket(), puller, TARGET).state == state  # type: ignore[arg-type]
 
 
 def test_a_publisher_that_cannot_write_says_nothing_of_the_puller() -> None:
-    found = doctors3.check_puller(Bucket(read_only=True), Bucket(), TARGET)  # type: ignore[arg-type]
+    found = bucket_checks.check_puller(Bucket(read_only=True), Bucket(), TARGET)  # type: ignore[arg-type]
     assert found.state == "not checked"
 
 
@@ -215,6 +215,6 @@ def test_a_publisher_that_cannot_write_says_nothing_of_the_puller() -> None:
 def test_how_pointers_are_announced(topic: Topic | None, events: tuple[str, ...], state: str, words: str) -> None:
     bucket = Bucket(noted={"n": replace(TARGET.notification(), events=events)})
     bucket.topics = {topic.name: topic} if topic else {}
-    found = doctors3.check_notifications(bucket, POINTER)  # type: ignore[arg-type]
+    found = bucket_checks.check_notifications(bucket, POINTER)  # type: ignore[arg-type]
     assert found.state == state
     assert words in found.seen

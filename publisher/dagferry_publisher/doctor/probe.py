@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 from dagferry_publisher.ceph.plan import CREATED, POINTER, Notification, Topic
-from dagferry_publisher.doctor import Result, unchecked
+from dagferry_publisher.doctor.result import Result, unchecked
 from dagferry_publisher.errors import UsageError
 from dagferry_shared.errors import StoreError
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from dagferry_publisher.ceph.plan import split_rules
-from dagferry_publisher.doctor import Result, unchecked
+from dagferry_publisher.doctor.result import Result, unchecked
 from dagferry_shared.errors import StoreDenied, StoreError
 
 if TYPE_CHECKING:

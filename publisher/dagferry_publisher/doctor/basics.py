@@ -1,18 +1,15 @@
-"""What ``dagctl doctor`` looks at in any store, and how a finding is said; the checks of S3 are in ``doctors3``.
-
-Each check takes what it needs and returns one Result, whatever the store answers; nothing is written but scratch keys.
-"""
+"""What is looked at in any store; nothing is written but scratch keys."""
 
 from __future__ import annotations
 
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from dagferry_publisher import trustedit
+from dagferry_publisher.doctor.result import Result, unchecked
 from dagferry_publisher.errors import UnsafeStore
 from dagferry_publisher.proof import MAX_SKEW, prove_conditional_writes
 from dagferry_shared.errors import DagferryError, StoreError
@@ -25,26 +22,10 @@ if TYPE_CHECKING:
     from dagferry_shared.store import Store
     from dagferry_shared.trust import TrustFile
 
-State = Literal["ok", "warning", "failure", "not checked"]
 CONDITIONS = "conditional writes"
 _LOOKS = 10
 _SLOW_SECONDS = 0.03  # of a GET on a kept-alive connection: Nagle and a delayed ACK make it 40 ms
 _LIMIT = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one check saw, and in one line what to do about it."""
-
-    check: str
-    state: State
-    seen: str
-    cure: str = ""
-
-
-def unchecked(check: str, why: str) -> Result:
-    """Return the result of a check that could not be made."""
-    return Result(check, "not checked", why)
 
 
 def check_clock(store: Store, now: Callable[[], datetime]) -> Result:
