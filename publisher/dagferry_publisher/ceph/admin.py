@@ -24,7 +24,6 @@ from dagferry_publisher.ceph.plan import Notification, Topic
 from dagferry_publisher.s3client import config, open_client, region
 from dagferry_publisher.s3errors import translated
 from dagferry_shared.errors import BlobMissing, StoreDenied
-from dagferry_shared.store.s3common import error_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -236,17 +235,22 @@ class S3Admin:
                 text = answer.content.decode()
             finally:
                 http.close()
-        if answer.status_code == _NOT_FOUND and method == "GET":
-            return ""
-        if not _OK <= answer.status_code < _MULTIPLE:
-            code = text.partition("<Code>")[2].partition("</Code>")[0]
-            raise error_for(answer.status_code, code, f"{what} of s3://{self.bucket}", conditional=False)
+            if answer.status_code == _NOT_FOUND and method == "GET":
+                return ""
+            if not _OK <= answer.status_code < _MULTIPLE:
+                raise _refusal(answer.status_code, text, what)
         return text
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
         with translated(f"{what} (s3://{self.bucket})"):
             yield
+
+
+def _refusal(status: int, text: str, what: str) -> ClientError:
+    """Say what an answer refuses as boto3 does."""
+    code = text.partition("<Code>")[2].partition("</Code>")[0]
+    return ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, what)  # type: ignore[typeddict-item]
 
 
 def _given(keys: Keys | None) -> dict[str, Any]:
