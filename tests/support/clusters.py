@@ -31,11 +31,13 @@ class Cluster:
     Args:
         directory: for its state; not there yet.
         store: memstore or bluestore.
+        conf: more lines of ceph.conf, for the gateways.
     """
 
-    def __init__(self, directory: Path, *, store: str = "bluestore") -> None:
+    def __init__(self, directory: Path, *, store: str = "bluestore", conf: str = "") -> None:
         self._directory = directory
         self._store = store
+        self._conf = f"{_CONF}\n[{GATEWAY}]\n{conf}"
         self._settings: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -44,8 +46,6 @@ class Cluster:
         except BaseException:
             self.__exit__(None, None, None)
             raise
-        lines = [line.removeprefix("export ").partition("=") for line in self._script("env").splitlines()]
-        self._settings = {name: value.strip("'") for name, _, value in lines}
         return self
 
     def __exit__(
@@ -81,6 +81,8 @@ class Cluster:
     def up(self) -> None:
         """Start what does not run, and wait until S3 answers."""
         self._script("up")
+        lines = [line.removeprefix("export ").partition("=") for line in self._script("env").splitlines()]
+        self._settings = {name: value.strip("'") for name, _, value in lines}
 
     def admin(self, *arguments: str) -> str:
         """Run ``radosgw-admin``; returns what it prints."""
@@ -95,11 +97,15 @@ class Cluster:
         """Return a daemon's process id."""
         return int((self._directory / f"{daemon}.pid").read_text())
 
+    def log(self, daemon: str = GATEWAY) -> str:
+        """Return what a daemon logged."""
+        return (self._directory / f"{daemon}.log").read_text(errors="replace")
+
     def kill(self, daemon: str = GATEWAY) -> None:
         """Kill a daemon with SIGKILL."""
         pid = self.pid(daemon)
         os.kill(pid, signal.SIGKILL)
-        wait_for(lambda: _ended(pid), f"{daemon} is gone")
+        wait_for(lambda: ended(pid), f"{daemon} is gone")
 
     def restart(self, daemon: str = GATEWAY) -> None:
         """Kill a daemon with SIGKILL and start it again."""
@@ -120,28 +126,45 @@ class Cluster:
     @contextmanager
     def second_gateway(self) -> Iterator[str]:
         """Run another gateway on the same cluster for a time; gives its endpoint."""
-        port, base = _free_port(), self._directory / "second"
-        frontend = f"--rgw-frontends=beast tcp_nodelay=1 endpoint=127.0.0.1:{port}"
-        files = [f"--pid-file={base}.pid", f"--log-file={base}.log"]
-        command = ["radosgw", "-f", "-c", str(self._directory / "ceph.conf"), "-n", GATEWAY, frontend, *files]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(lambda: process.poll() is not None or _listens(port), "the second gateway listens")
-            assert process.poll() is None, Path(f"{base}.log").read_text()
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
+        with another_gateway(self._directory) as endpoint:
+            yield endpoint
 
     def _script(self, command: str) -> str:
-        settings = {"RGW_DIR": str(self._directory), "RGW_PORT": "0", "RGW_STORE": self._store, "RGW_CONF": _CONF}
+        settings = {"RGW_DIR": str(self._directory), "RGW_PORT": "0", "RGW_STORE": self._store, "RGW_CONF": self._conf}
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("RGW_", "AWS_"))}
         done = subprocess.run([SCRIPT, command], env=environ | settings, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, f"rgw {command}: {done.stderr}"
         return done.stdout
 
 
-def _ended(pid: int) -> bool:
+@contextmanager
+def another_gateway(directory: Path, *, nodelay: bool = True) -> Iterator[str]:
+    """Run one more gateway, on plain http, for a time; gives its endpoint.
+
+    Args:
+        directory: the state of a cluster that runs.
+        nodelay: whether it sends small answers at once; RGW's own default is that it does not.
+    """
+    port = _free_port()
+    base = directory / f"gateway-{port}"
+    frontend = f"--rgw-frontends=beast tcp_nodelay={int(nodelay)} endpoint=127.0.0.1:{port}"
+    files = [f"--pid-file={base}.pid", f"--log-file={base}.log"]
+    command = ["radosgw", "-f", "-c", str(directory / "ceph.conf"), "-n", GATEWAY, frontend, *files]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: process.poll() is not None or _listens(port), "another gateway listens")
+        assert process.poll() is None, Path(f"{base}.log").read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()  # the others would wait for one that was killed, at each change of a user or bucket
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def ended(pid: int) -> bool:
     """Tell whether a process is gone, or waits for a parent to ask how it ended."""
     try:
         return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()

@@ -70,10 +70,7 @@ class Place:
 
 
 @pytest.fixture
-def place(site: Site, tmp_path: Path) -> Iterator[Place]:
-    rgw = real_rgw()
-    if rgw is None:
-        pytest.fail("no RGW: make test-rgw, or tests/rgw/with .venv/bin/python -m pytest …")
+def place(rgw: Rgw, site: Site, tmp_path: Path) -> Iterator[Place]:
     bucket = f"notify-{secrets.token_hex(8)}"
     site.dagctl.environ.update(rgw.environ, DAGFERRY_STORE=f"s3://{bucket}/some/prefix")
     with ExitStack() as stack:
@@ -84,3 +81,11 @@ def place(site: Site, tmp_path: Path) -> Iterator[Place]:
 def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
     with Rabbit(tmp_path_factory.mktemp("rabbit") / "node") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def rgw() -> Rgw:
+    found = real_rgw()
+    if found is None:
+        pytest.fail("no RGW: make test-rgw, or tests/rgw/with .venv/bin/python -m pytest …")
+    return found

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from support.clusters import another_gateway
 from support.tls import Authority
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rgw.setup.conftest import Place
 
 NOWHERE = "http://127.0.0.1:9/notify"
@@ -188,3 +188,12 @@ def test_the_table_says_all_that_json_says(place: Place) -> None:
     for name, check in checks.items():
         assert name in shown
         assert name == "latency" or check["cure"] in shown
+
+
+def test_a_gateway_that_holds_small_answers_back_is_told_of_its_setting(place: Place) -> None:
+    """RGW's default: each small GET waits for the delayed acknowledgement of its header, about 40 ms."""
+    place.setup()
+    with another_gateway(Path(place.rgw.directory), nodelay=False) as plain:
+        latency = place.doctor(AWS_ENDPOINT_URL_S3=plain)["latency"]
+    assert latency["state"] == "warning", latency
+    assert "put tcp_nodelay=1 on the beast line" in latency["cure"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import faults
-from support.clusters import Cluster
+from support.clusters import OSD, Cluster
 from support.proxy import FaultyProxy
 from support.sitepods import chain, on_cluster
 from support.waiting import wait_for
@@ -127,3 +127,12 @@ def test_a_gateway_that_dies_at_any_write_costs_time_only(
         assert [one.fault for one in proxy.requests if one.fault] == ["die"]
     assert chain(published) == [(1, line[0]), (2, line[1])]
     assert published.dagctl("verify", "--all", "--json").json["findings"] == []
+
+
+def test_a_cluster_in_memory_whose_osd_died_is_made_anew_with_other_keys(tmp_path: Path) -> None:
+    """So suites that kill anything take bluestore."""
+    with Cluster(tmp_path / "rgw", store="memstore") as own:
+        before = own.keys("publisher")
+        own.kill(OSD)
+        own.up()
+        assert own.keys("publisher") != before
