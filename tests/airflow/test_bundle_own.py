@@ -20,27 +20,6 @@ if TYPE_CHECKING:
     from support.airflow3 import Airflow3
     from support.airflowstage import Stage
 
-# A process that gets a version, as a task does, and says what it got.
-GET = """
-import sys, time
-from airflow.dag_processing.bundles.manager import DagBundlesManager
-bundle = DagBundlesManager().get_bundle({name!r}, version={version!r})
-try:
-    bundle.initialize()
-    {more}
-except Exception as error:
-    print("FAILED", type(error).__name__, error)
-else:
-    print("GOT", bundle.path, bundle.get_current_version().version)
-"""
-
-
-def get(airflow: Airflow3, version: str | None = None, more: str = "", environ: dict[str, str] | None = None) -> str:
-    """Return the line that says what a new process got."""
-    code = GET.format(name=NAME, version=version, more=more)
-    printed = airflow.execute([str(airflow.python), "-c", code], environ=environ)
-    return next(line for line in printed.splitlines() if line.startswith(("GOT", "FAILED")))
-
 
 def got(airflow: Airflow3, version: str) -> str:
     """Return the line for a version in the own storage."""
@@ -83,7 +62,7 @@ def test_cold_processes_that_race_all_get_the_whole_version(stage: Stage, airflo
     one = stage.publish({"a.py": dag_file("a", "'one'"), **files})
     with ThreadPoolExecutor(4) as pool:
         versions = (one.version, None, one.version, None)
-        assert set(pool.map(lambda version: get(airflow, version), versions)) == {got(airflow, one.version)}
+        assert set(pool.map(airflow.get, versions)) == {got(airflow, one.version)}
     assert names(airflow) == {one.version}
     assert {p.name for p in (airflow.own_root / "versions" / one.version / "lib").iterdir()} == {
         Path(file).name for file in files
@@ -99,7 +78,7 @@ def test_kill_in_the_middle_of_a_pull_leaves_nothing_half(stage: Stage, airflow:
     mark = stage.directory / "checking"
     check = f"sh -c 'echo $$ > {mark}; exec sleep 600'"
     process = subprocess.Popen(
-        [str(airflow.python), "-c", GET.format(name=NAME, version=None, more="")],
+        airflow.getting(None),
         env={**airflow.environ, "DAGFERRY_CHECK_COMMAND": check},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -111,17 +90,17 @@ def test_kill_in_the_middle_of_a_pull_leaves_nothing_half(stage: Stage, airflow:
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     os.kill(int(pid), signal.SIGKILL)
-    assert get(airflow) == got(airflow, one.version)
+    assert airflow.get() == got(airflow, one.version)
     assert names(airflow) == {one.version}
 
 
 def test_tampered_archive_is_refused_and_the_old_version_stays(stage: Stage, airflow: Airflow3) -> None:
     one = stage.publish({"a.py": dag_file("a", "'one'")})
-    assert get(airflow) == got(airflow, one.version)
+    assert airflow.get() == got(airflow, one.version)
     evil = archive_bytes({"a.py": dag_file("a", "'evil'")})
     stage.publish({"a.py": dag_file("a", "'two'")}, archive=lambda data: evil)
-    assert get(airflow) == got(airflow, one.version)
-    failed = get(airflow, more="bundle.refresh(); bundle.refresh()")
+    assert airflow.get() == got(airflow, one.version)
+    failed = airflow.get(more="bundle.refresh(); bundle.refresh()")
     assert failed.startswith(f"FAILED BundleUnavailable dagferry bundle {NAME!r}: no newest version: refused (")
     assert f"Airflow goes on with {one.version[:12]}" in failed
     assert names(airflow) == {one.version}
@@ -130,20 +109,20 @@ def test_tampered_archive_is_refused_and_the_old_version_stays(stage: Stage, air
 def test_pinned_version_is_fetched_again_and_the_link_stays(stage: Stage, airflow: Airflow3) -> None:
     one = stage.publish({"a.py": dag_file("a", "'one'"), "b.txt": "one"})
     two = stage.publish({"a.py": dag_file("a", "'two'")})
-    assert get(airflow) == got(airflow, two.version)
-    assert get(airflow, one.version) == got(airflow, one.version)
+    assert airflow.get() == got(airflow, two.version)
+    assert airflow.get(one.version) == got(airflow, one.version)
     assert os.readlink(airflow.own_root / "current") == f"versions/{two.version}"
     directory = airflow.own_root / "versions" / one.version
     shutil.rmtree(directory / "b.txt", ignore_errors=True)
     directory.chmod(0o755)
     (directory / "b.txt").unlink()  # what a cleanup that was killed leaves
-    assert get(airflow, one.version) == got(airflow, one.version)
+    assert airflow.get(one.version) == got(airflow, one.version)
     assert (directory / "b.txt").read_text() == "one"
 
     stage.simulator.directory.rename(stage.directory / "away")
-    assert get(airflow, one.version) == got(airflow, one.version)  # whole: the store is not asked
+    assert airflow.get(one.version) == got(airflow, one.version)  # whole: the store is not asked
     (directory / "a.py").unlink()
-    failed = get(airflow, one.version, environ={"DAGFERRY_TIMEOUT": "2s"})
+    failed = airflow.get(one.version, environ={"DAGFERRY_TIMEOUT": "2s"})
     assert failed.startswith(f"FAILED BundleUnavailable dagferry bundle {NAME!r}: no version {one.version}: ")
     assert "there is nothing to parse or to run until this is cured" in failed
 
@@ -151,9 +130,9 @@ def test_pinned_version_is_fetched_again_and_the_link_stays(stage: Stage, airflo
 def test_revoked_version_is_not_run_even_if_it_is_here(stage: Stage, airflow: Airflow3) -> None:
     one = stage.publish({"a.py": dag_file("a", "'one'")})
     stage.publish({"a.py": dag_file("a", "'two'")})
-    assert get(airflow, one.version) == got(airflow, one.version)
+    assert airflow.get(one.version) == got(airflow, one.version)
     stage.simulator.write_trust(stage.pod.trust, revoked=[one.release.source.commit])
-    failed = get(airflow, one.version)
+    failed = airflow.get(one.version)
     assert failed.startswith("FAILED BundleUnavailable")
     assert "refused (revoked)" in failed
 

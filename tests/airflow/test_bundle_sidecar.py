@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from support.airflow3 import dag_file
+from support.mounts import enter_own_namespace, mount, needs_root, unmount
+from support.waiting import wait_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.airflow3 import Airflow3
     from support.airflowstage import Stage
 
@@ -130,3 +135,50 @@ def test_missing_subdirectory_deactivates_nothing(stage: Stage) -> None:
     kept = airflow.parsed("a")
     assert kept
     assert not kept.stale
+
+
+@needs_root
+def test_read_only_root_is_enough(stage: Stage, tmp_path: Path) -> None:
+    policy = {"keep": "1", "keep_hours": "0"}
+    gone = stage.deliver({"a.py": dag_file("a", "'gone'")}, **policy)
+    stage.deliver({"a.py": dag_file("a", "'one'")}, **policy)
+    one = stage.deliver({"a.py": dag_file("a", "'two'")}, **policy)
+    stage.pull(**policy)
+    enter_own_namespace()
+    mounted, gate = tmp_path / "mounted", tmp_path / "gate"
+    mounted.mkdir()
+    mount("--bind", stage.pod.root, mounted)
+    mount("-o", "remount,bind,ro", mounted)
+    airflow = stage.airflow({"root": str(mounted)})
+    before = sights(stage.pod.root)
+    airflow.call("dags", "reserialize")
+    found = airflow.parsed("a")
+    assert found
+    assert (found.doc, found.version) == ("two", one.version)
+    failed = airflow.get(gone.version)
+    assert f"no version {gone.version}: it is not in {mounted}: it was retired" in failed
+    assert "(--keep, --keep-hours), or give the bundle a store" in failed
+    assert sights(stage.pod.root) == before
+
+    user = subprocess.Popen(
+        airflow.getting(
+            one.version,
+            f"pathlib.Path({str(gate)!r}).touch()\n    while pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)",
+        ),
+        env=airflow.environ,
+    )
+    wait_for(gate.exists, "a process uses the version")
+    for number in range(3):
+        stage.deliver({"a.py": dag_file("a", f"'{number}'")}, **policy)
+    stage.pull(**policy)
+    assert one.version in stage.pod.versions()
+    gate.unlink()
+    assert user.wait(timeout=60) == 0
+    stage.deliver({"a.py": dag_file("a", "'last'")}, **policy)
+    assert one.version not in stage.pod.versions()
+    unmount(mounted)
+
+
+def sights(root: Path) -> dict[str, tuple[int, int]]:
+    """Return what of a root would change if somebody wrote to it."""
+    return {str(path): (path.lstat().st_ctime_ns, path.lstat().st_size) for path in root.rglob("*")}

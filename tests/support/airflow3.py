@@ -35,6 +35,20 @@ with DAG(dag_id={dag_id!r}, schedule=None, start_date=pendulum.datetime(2026, 1,
 """
 
 
+_GET = """
+import pathlib, time
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+bundle = DagBundlesManager().get_bundle({name!r}, version={version!r})
+try:
+    bundle.initialize()
+    {more}
+except Exception as error:
+    print("FAILED", type(error).__name__, error)
+else:
+    print("GOT", bundle.path, bundle.get_current_version().version)
+"""
+
+
 def dag_file(dag_id: str, doc: str, *, imports: str = "", body: str = "        return None") -> str:
     """Return a DAG file.
 
@@ -106,6 +120,15 @@ class Airflow3(AirflowHome):
     def python_code(self, code: str, *, code_of_exit: int = 0) -> str:
         """Run code that uses Airflow; returns what it printed."""
         return self.execute([str(self.python), "-c", code], code=code_of_exit)
+
+    def getting(self, version: str | None, more: str = "") -> list[str]:
+        """Return the command of a process that gets a version as a task does, and says what it got."""
+        return [str(self.python), "-c", _GET.format(name=NAME, version=version, more=more)]
+
+    def get(self, version: str | None = None, more: str = "", environ: Mapping[str, str] | None = None) -> str:
+        """Return the line that says what a new process got: ``GOT path version``, or ``FAILED error text``."""
+        printed = self.execute(self.getting(version, more), environ=environ)
+        return next(line for line in printed.splitlines() if line.startswith(("GOT", "FAILED")))
 
     # What Airflow knows
 
