@@ -56,7 +56,7 @@ class Airflow2(AirflowHome):
             "core__dags_folder": folder,
             "core__dags_are_paused_at_creation": False,
             "core__executor": "LocalExecutor",
-            "core__parallelism": 2,
+            "core__parallelism": 3,
             # A DAG that was stored less than 30 s ago would wait for its next parse; deployments are further apart.
             "core__min_serialized_dag_update_interval": 0,
             "scheduler__min_file_process_interval": 1,
@@ -115,6 +115,32 @@ class Airflow2(AirflowHome):
     def import_errors(self) -> dict[str, str]:
         """Return the import errors by file."""
         return {row["filename"]: row["stacktrace"] for row in self.ask("SELECT * FROM import_error")}
+
+    def wait_import_error(self, filename: str) -> str:
+        """Wait until a file has an import error; returns its text."""
+        return wait_for(lambda: self.import_errors().get(filename, ""), f"{filename} fails", seconds=PARSED_SECONDS)
+
+    def last_parsed(self, dag_id: str) -> str:
+        """Return when a DAG was parsed last."""
+        rows = self.ask("SELECT last_parsed_time FROM dag WHERE dag_id = ?", dag_id)
+        return str(rows[0]["last_parsed_time"])
+
+    def wait_parsed_again(self, dag_id: str, last: str) -> None:
+        """Wait until a DAG was parsed after that."""
+        wait_for(lambda: self.last_parsed(dag_id) > last, f"{dag_id} is parsed again", seconds=PARSED_SECONDS)
+
+    def docs_seen(self, dag_id: str, last: str) -> list[str]:
+        """Return each ``doc_md`` that is stored, in their order, until the last one."""
+        seen: list[str] = []
+
+        def look() -> bool:
+            found = self.parsed(dag_id)
+            if found and found.doc not in seen[-1:]:
+                seen.append(found.doc)
+            return last in seen
+
+        wait_for(look, f"{dag_id} is parsed as {last!r}", seconds=PARSED_SECONDS)
+        return seen
 
     def trigger(self, dag_id: str, run: str) -> None:
         """Start a run."""

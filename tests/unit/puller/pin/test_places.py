@@ -48,9 +48,7 @@ def test_paths_are_mapped_there_and_back_by_whole_components(volume: HandVolume)
         assert there.to_real(same) == there.to_link(same) == same
 
 
-def test_a_path_is_pinned_whichever_symlink_leads_there(
-    tmp_path: Path, volume: HandVolume
-) -> None:
+def test_a_path_is_pinned_whichever_symlink_leads_there(tmp_path: Path, volume: HandVolume) -> None:
     pin = place.find(str(volume.path / "current"))
     assert pin
     (tmp_path / "plugins").symlink_to(volume.path / "current/plugins")

@@ -100,9 +100,7 @@ def test_a_mark_that_no_pinned_process_left_is_not_followed(airflow: FakeAirflow
     assert "is not from a pinned process" in errors
 
 
-def test_a_mark_without_a_version_s_name_pins_to_the_live_one(
-    airflow: FakeAirflow, volume: HandVolume
-) -> None:
+def test_a_mark_without_a_version_s_name_pins_to_the_live_one(airflow: FakeAirflow, volume: HandVolume) -> None:
     mark = json.dumps([str(airflow.folder), str(volume.path), "../.."])
     assert parse(airflow, "print(json.dumps(list(DagBag().dags)))", "dags", DAGFERRY_PINNED=mark) == ["file=1 helper=1"]
 
