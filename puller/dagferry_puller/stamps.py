@@ -7,6 +7,7 @@ version being left; an unchanged file keeps the time it had there.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -23,8 +24,12 @@ NANO = 1_000_000_000
 
 
 def next_stamp(now: float, last: int) -> int:
-    """Return the stamp of the next swap: ``max(now, last + 1)`` in whole seconds since 1970."""
-    return max(int(now), last + 1)
+    """Return the stamp of the next swap: ``max(now, last + 1)`` in whole seconds since 1970, rounded up.
+
+    Airflow 2.11 compares it with when it parsed a file or stored its code: what it did earlier in the same second must
+    not look newer than the swap.
+    """
+    return max(math.ceil(now), last + 1)
 
 
 def unchanged(leaves: Mapping[str, Leaf], left: Mapping[str, Leaf]) -> frozenset[str]:

@@ -56,7 +56,7 @@ def test_version_that_is_live_and_previous_counts_as_live() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "last", "stamp"), [(100.9, 0, 100), (100.9, 100, 101), (100.0, 99, 100), (50.0, 200, 201)]
+    ("now", "last", "stamp"), [(100.1, 0, 101), (100.9, 101, 102), (100.0, 99, 100), (50.0, 200, 201)]
 )
 def test_stamp_is_whole_and_always_higher(now: float, last: int, stamp: int) -> None:
     assert next_stamp(now, last) == stamp
