@@ -7,9 +7,11 @@ STORE  ?= dir
 LONG   ?=
 SECONDS ?= 120
 PARSER ?=
+SWAPS  ?= 200
+SYSTEM ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-notify clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-notify bench-mixing clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -79,6 +81,9 @@ bench: $(READY) ## Memory and CPU of an idle puller, cold start, publish to live
 
 bench-notify: $(READY) ## Publish to live on 20 pullers: polls, RGW's pushes through the relay, --notify. Root, Debian.
 	@$(BIN)/python tests/bench/notify.py
+
+bench-mixing: $(AIRFLOWS) ## How often Airflow mixes two versions, behind a plain link and with us; SWAPS=200 for each.
+	@$(BIN)/python tests/bench/mixing.py --swaps $(SWAPS) $(foreach system,$(SYSTEM),--system $(system))
 
 clean:          ## Remove what was built.
 	rm -rf $(VENV) .cache .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -43,17 +43,17 @@ time.sleep(PAUSE)
 import helpers.c as c
 seen = {{"a": a.VERSION, "b": b.VERSION, "c": c.VERSION, "data": text("data/number.txt")}}
 
-def work():
+def work(run_id=None):
     time.sleep(2 * PAUSE)
     from helpers import late
     time.sleep(PAUSE)
     script = subprocess.run(["sh", os.path.join(HERE, "data/script.sh")], capture_output=True, check=True).stdout
-    report("run", **seen, late=late.VERSION, text=text("data/number.txt"), script=int(script))
+    report("run", run=run_id, **seen, late=late.VERSION, text=text("data/number.txt"), script=int(script))
 
 with DAG("mixing", start_date=datetime(2026, 1, 1), schedule="@continuous", max_active_runs=1, catchup=False,
          doc_md=json.dumps({{"file": VERSION, **seen}})) as dag:
-    for number in range({tasks}):
-        PythonOperator(task_id=f"work{{number}}", python_callable=work)
+    first = PythonOperator(task_id="first", python_callable=work)
+    first >> PythonOperator(task_id="second", python_callable=work)
 report("parse", **seen)
 """
 IMPORTS = {
@@ -62,18 +62,17 @@ IMPORTS = {
 }
 
 
-def tree(version: int, report: Path, *, airflow: int, tasks: int, pause: float = 0.05) -> dict[str, Any]:
+def tree(version: int, report: Path, *, airflow: int, pause: float = 0.05) -> dict[str, Any]:
     """Return version ``version`` of the tree.
 
     Args:
         version: a number, in each of its files.
         report: file to append to.
         airflow: 2 or 3.
-        tasks: in each run.
         pause: seconds between two imports.
     """
     module = f"VERSION = {version}\n"
-    dag = _DAG.format(imports=IMPORTS[airflow], version=version, report=str(report), pause=pause, tasks=tasks)
+    dag = _DAG.format(imports=IMPORTS[airflow], version=version, report=str(report), pause=pause)
     modules = {f"helpers/{name}.py": module for name in (*MODULES, "late")}
     script = File(f"#!/bin/sh\necho {version}\n".encode(), executable=True)
     return {
@@ -87,32 +86,52 @@ def tree(version: int, report: Path, *, airflow: int, tasks: int, pause: float =
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was seen: parses and task runs in all, and those that saw more than one version."""
+    """What was seen.
+
+    Attributes:
+        parses: of the DAG file.
+        mixed_parses: those that saw more than one version.
+        runs: of tasks.
+        mixed_runs: those that saw more than one version.
+        dag_runs: with both of their tasks done.
+        crossed: those whose two tasks, each whole, were of different versions.
+        versions: that any parse or run saw.
+        example: of something mixed.
+    """
 
     parses: int
     mixed_parses: int
     runs: int
     mixed_runs: int
+    dag_runs: int
+    crossed: int
     versions: int
     example: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.parses} parses, {self.mixed_parses} mixed; {self.runs} task runs, {self.mixed_runs} mixed;"
-            f" {self.versions} versions seen"
-        )
 
 
 def outcome(report: Path) -> Outcome:
     """Count what a report says."""
     lines = [json.loads(line) for line in report.read_text().splitlines()] if report.exists() else []
     counts: Counter[tuple[str, bool]] = Counter()
-    example = ""
+    by_run: dict[str, list[int]] = {}
+    versions, example = set(), ""
     for line in lines:
-        kind = line.pop("kind")
+        kind, run = line.pop("kind"), line.pop("run", None)
         mixed = len(set(line.values())) > 1
         counts[kind, mixed] += 1
+        versions |= set(line.values())
         example = f"{kind} {line}" if mixed else example
-    totals = {kind: counts[kind, False] + counts[kind, True] for kind in ("parse", "run")}
-    versions = {value for line in lines for value in line.values()}
-    return Outcome(totals["parse"], counts["parse", True], totals["run"], counts["run", True], len(versions), example)
+        if run and not mixed:
+            by_run.setdefault(run, []).append(line["file"])
+    whole = [files for files in by_run.values() if len(files) == 2]
+    mixed_parses, mixed_runs = counts["parse", True], counts["run", True]
+    return Outcome(
+        parses=counts["parse", False] + mixed_parses,
+        mixed_parses=mixed_parses,
+        runs=counts["run", False] + mixed_runs,
+        mixed_runs=mixed_runs,
+        dag_runs=len(whole),
+        crossed=sum(len(set(files)) > 1 for files in whole),
+        versions=len(versions),
+        example=example,
+    )

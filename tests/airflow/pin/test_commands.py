@@ -87,21 +87,21 @@ class Plug(AirflowPlugin):
     macros = []
     listeners = []
 """
+PLUGGED = """
+from airflow import DAG
+import shared, plug
+dag = DAG("plugged", doc_md=f"FILE {shared.VERSION} {plug.VERSION}")
+"""
 
 
 def test_modules_beside_plugins_behind_the_link_are_of_the_dag_s_version(
     deployment: Deployment, make_airflow: Callable[..., Airflow2]
 ) -> None:
-    dag = "from airflow import DAG\nimport shared, plug\nDAG('plugged', doc_md=f'FILE {shared.VERSION} {plug.VERSION}')"
 
     def tree(number: int) -> dict[str, str]:
-        plugin = f"{PLUGIN}VERSION = {number}\n"
-        shared = f"VERSION = {number}\n"
-        return {
-            "dags/plugged.py": dag.replace("FILE", str(number)),
-            "plugins/plug.py": plugin,
-            "plugins/shared.py": shared,
-        }
+        line = f"VERSION = {number}\n"
+        dag = PLUGGED.replace("FILE", str(number))
+        return {"dags/plugged.py": dag, "plugins/plug.py": PLUGIN + line, "plugins/shared.py": line}
 
     deployment.deploy(tree(1))
     airflow = make_airflow(deployment.link / "dags", core__plugins_folder=deployment.link / "plugins")
