@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.airflow_dags import git
-from support.fakeairflow import PASSWORD, USER, FakeAirflow
+from support.fakeairflowapi import PASSWORD, USER, FakeAirflow
 
 PAGE = (Path(__file__).parents[3] / "publisher" / "JSON.md").read_text(encoding="utf-8")
 POINTER = re.search(r"live pointer after it: (.*?), as in", PAGE)[1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from support.fakeairflow import PASSWORD, USER, FakeAirflow
+from support.fakeairflowapi import PASSWORD, USER, FakeAirflow
 from support.raw_server import RawServer, reply
 from support.waiting import wait_for
 

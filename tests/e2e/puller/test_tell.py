@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.bundles import small_tree
-from support.fakeairflow import JWT, PASSWORD, USER, FakeAirflow
+from support.fakeairflowapi import JWT, PASSWORD, USER, FakeAirflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

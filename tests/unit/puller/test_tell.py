@@ -11,7 +11,7 @@ from dagferry_puller.exits import ConfigError
 from dagferry_puller.status import LiveInfo
 from dagferry_puller.tell import Teller
 from dagferry_shared import times
-from support.fakeairflow import PASSWORD, USER, FakeAirflow
+from support.fakeairflowapi import PASSWORD, USER, FakeAirflow
 from support.waiting import wait_for
 
 if TYPE_CHECKING:

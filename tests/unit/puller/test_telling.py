@@ -13,7 +13,7 @@ from dagferry_shared.airflowapi.client import Airflow
 from dagferry_shared.airflowapi.credentials import Credentials
 from dagferry_shared.airflowapi.errors import AirflowError
 from dagferry_shared.airflowapi.parsed import Target
-from support.fakeairflow import JWT, FakeAirflow
+from support.fakeairflowapi import JWT, FakeAirflow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from dagferry_shared.airflowapi import address, credentials
 from dagferry_shared.airflowapi.client import Airflow
 from dagferry_shared.airflowapi.credentials import Credentials
 from dagferry_shared.airflowapi.errors import AirflowError, Trouble
-from support.fakeairflow import JWT, PASSWORD, USER, FakeAirflow
+from support.fakeairflowapi import JWT, PASSWORD, USER, FakeAirflow
 from support.tls import Authority, context
 
 if TYPE_CHECKING:

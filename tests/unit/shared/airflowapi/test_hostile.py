@@ -13,7 +13,7 @@ from dagferry_shared.airflowapi import address, client, wire
 from dagferry_shared.airflowapi.client import Airflow
 from dagferry_shared.airflowapi.credentials import Credentials
 from dagferry_shared.airflowapi.errors import AirflowError, Trouble
-from support.fakeairflow import JWT, FakeAirflow
+from support.fakeairflowapi import JWT, FakeAirflow
 from support.raw_server import RawServer, reply
 
 if TYPE_CHECKING:
