@@ -11,7 +11,7 @@ SWAPS  ?= 200
 SYSTEM ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-notify bench-mixing clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-notify bench-mixing bench-airflow clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -84,6 +84,9 @@ bench-notify: $(READY) ## Publish to live on 20 pullers: polls, RGW's pushes thr
 
 bench-mixing: $(AIRFLOWS) ## How often Airflow mixes two versions, behind a plain link and with us; SWAPS=200 for each.
 	@$(BIN)/python tests/bench/mixing.py --swaps $(SWAPS) $(foreach system,$(SYSTEM),--system $(system))
+
+bench-airflow: $(AIRFLOWS) ## Publish to shown in Airflow 3 and 2.11, beside git-sync's layout, at default settings; about an hour.
+	@$(BIN)/python tests/bench/airflow.py $(ARGS)
 
 clean:          ## Remove what was built.
 	rm -rf $(VENV) .cache .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -60,7 +60,7 @@ class Airflow2(AirflowHome):
             # A DAG that was stored less than 30 s ago would wait for its next parse; deployments are further apart.
             "core__min_serialized_dag_update_interval": 0,
             "scheduler__min_file_process_interval": 1,
-            "scheduler__dag_dir_list_interval": 1,
+            "scheduler__dag_dir_list_interval": 300 if pin else 1,  # 300 is the default: the pin needs no less
             "scheduler__scheduler_idle_sleep_time": 0.1,
             "scheduler__enable_health_check": False,
             "metrics__timer_unit_consistency": True,  # else a warning at each start

@@ -104,6 +104,21 @@ def code(fileloc):
     with open_maybe_zipped(fileloc, "r") as file:
         return file.read()
 """
+_MANAGER = """
+from datetime import UTC, datetime
+from airflow import settings
+from airflow.utils.file import list_py_file_paths
+class DagFileProcessorManager:
+    def __init__(self):
+        self.last_dag_dir_refresh_time = datetime.fromtimestamp(0, UTC)
+    def _refresh_dag_dir(self):
+        now = datetime.now(UTC)
+        if (now - self.last_dag_dir_refresh_time).total_seconds() < 300:
+            return False
+        self._file_paths = list_py_file_paths(settings.DAGS_FOLDER)
+        self.last_dag_dir_refresh_time = now
+        return True
+"""
 _PYTHON = """
 class _BasePythonVirtualenvOperator:
     def _execute_python_callable_in_subprocess(self, python_path):
@@ -119,7 +134,7 @@ MODULES = {
     "models/dagbag": _DAGBAG,
     "models/dagcode": _CODE,
     "dag_processing/__init__": "",
-    "dag_processing/manager": "from airflow.utils.file import list_py_file_paths\n",
+    "dag_processing/manager": _MANAGER,
     "serialization/__init__": "",
     "serialization/serialized_objects": "from airflow.settings import DAGS_FOLDER\n",
     "operators/__init__": "",

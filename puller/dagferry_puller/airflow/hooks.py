@@ -11,6 +11,7 @@ import functools
 import importlib
 import os
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dagferry_puller.airflow import process
@@ -114,8 +115,23 @@ def _name_by_link(table: dict[str, Any], pin: Place) -> None:
 
 
 def patch_manager(module: Any) -> None:
-    """List the DAGs folder inside one leased version. This process lives long: it is not pinned."""
+    """List the DAGs folder inside one leased version, and at once when the link has moved. It is not pinned: it lives long.
+
+    By itself it lists every ``dag_dir_list_interval`` (300 s by default), and new and deleted DAGs wait for that.
+    """
     module.list_py_file_paths = _listing(module.list_py_file_paths, lambda: None)
+    manager = module.DagFileProcessorManager
+    original = manager._refresh_dag_dir  # noqa: SLF001
+
+    @functools.wraps(original)
+    def _refresh_dag_dir(self: Any) -> Any:
+        version = process.live()
+        if version is not None and version != vars(self).get("_dagferry_listed"):
+            self._dagferry_listed = version
+            self.last_dag_dir_refresh_time = datetime.fromtimestamp(0, UTC)  # as before its first listing
+        return original(self)
+
+    manager._refresh_dag_dir = _refresh_dag_dir  # noqa: SLF001
 
 
 def _listing(original: Callable[..., list[str]], take: Callable[[], Place | None]) -> Callable[..., list[str]]:

@@ -133,6 +133,15 @@ def glance(stack: ExitStack) -> Place | None:
         return None
 
 
+def live() -> str | None:
+    """Return the version that the DAGs folder leads to now; None if it leads to none of ours, or on any error."""
+    try:
+        found = place.find(this.folder) if this.folder else None
+    except Exception:  # noqa: BLE001 - asked for every second: reading through the link will say what is wrong
+        return None
+    return found.version if found else None
+
+
 def enter(pin: Place) -> None:
     """Point the process's search path, modules and settings at the version, and what its children get of them."""
     moves = {entry: real for entry in sys.path if os.path.isabs(entry) and (real := pin.pinned(entry))}

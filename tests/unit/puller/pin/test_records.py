@@ -64,6 +64,23 @@ print(json.dumps([manager.list_py_file_paths(os.environ["FOLDER"]), is_leased({O
     assert found == [[f"{current}/etl/broken_dag.py", f"{current}/etl/dag.py", "True"], False]
 
 
+def test_manager_lists_the_folder_anew_as_soon_as_the_link_has_moved(airflow: FakeAirflow, volume: HandVolume) -> None:
+    volume.write(TWO, "etl/new_dag.py", "")
+    look = f"""
+from airflow.dag_processing.manager import DagFileProcessorManager
+manager = DagFileProcessorManager()
+told = [manager._refresh_dag_dir(), manager._refresh_dag_dir()]
+swap({TWO!r})
+told += [manager._refresh_dag_dir(), manager._refresh_dag_dir()]
+os.unlink(os.environ["FOLDER"].removesuffix("/etl"))
+print(json.dumps([told, manager._refresh_dag_dir(), [os.path.basename(path) for path in manager._file_paths]]))
+"""
+    found, errors = airflow.run(SWAP + "import airflow\n" + look, "scheduler")
+    assert errors == ""
+    assert found[:2] == [[True, False, True, False], False]
+    assert "new_dag.py" in found[2]
+
+
 @pytest.mark.parametrize("version", ["2.9.3", "3.3.2"])
 def test_an_airflow_that_it_does_not_know_is_left_alone(airflow: FakeAirflow, tmp_path: Path, version: str) -> None:
     init = MODULES["__init__"].replace("2.11.2", version)
