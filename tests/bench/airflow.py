@@ -38,7 +38,8 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[1]))
 
-from bench.layouts import Checkout, CommitTimes, Dagferry, Layout, remove
+from layouts import Checkout, CommitTimes, Dagferry, Layout, remove
+
 from support.airflowservers import AirflowServer
 from support.gitrepos import GitRepo
 from support.sitepods import SitePod

@@ -115,7 +115,7 @@ def _name_by_link(table: dict[str, Any], pin: Place) -> None:
 
 
 def patch_manager(module: Any) -> None:
-    """List the DAGs folder inside one leased version, and at once when the link has moved. It is not pinned: it lives long.
+    """List the DAGs folder inside one leased version, and at once when the link has moved; it lives long, so no pin.
 
     By itself it lists every ``dag_dir_list_interval`` (300 s by default), and new and deleted DAGs wait for that.
     """
