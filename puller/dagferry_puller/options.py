@@ -166,12 +166,6 @@ def address(value: str) -> tuple[str, int] | None:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def _airflow(value: str) -> str:
-    if value:
-        airflow_address.parse(value)
-    return value
-
-
 def _command(value: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(value))
@@ -227,8 +221,8 @@ _RUN: tuple[Option, ...] = (
     Option("notify-token-file", str, "", "POST /notify needs 'Authorization: Bearer' and this file's content (or set "
            "DAGFERRY_NOTIFY_TOKEN to the token)", "FILE"),
     Option("trigger-file", str, "", "look at once when this file's modification time changes", "FILE"),
-    Option("airflow", _airflow, "", "after a swap make this Airflow parse now, and watch until it has; on the one "
-           "puller beside its dag-processor or 2.11's scheduler. See --airflow-credentials-file", "URL"),
+    Option("airflow", airflow_address.optional, "", "after a swap make this Airflow parse now and watch until it "
+           "has; on the one puller beside its dag-processor (2.11: scheduler). See --airflow-credentials-file", "URL"),
     Option("airflow-bundle", str, "", "Airflow 3's name of this bundle, if it has more than one", "NAME"),
     Option("airflow-credentials-file", str, "", "lines username=… and password=…, or token=… (or set "
            "DAGFERRY_AIRFLOW_USERNAME and _PASSWORD, or _TOKEN)", "FILE"),

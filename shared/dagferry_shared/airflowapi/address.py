@@ -49,3 +49,10 @@ def parse(text: str) -> Address:
         raise ValueError("is the address that Airflow's pages begin with, without query or fragment")
     tls = url.scheme == "https"
     return Address(url.hostname or "", url.port or (443 if tls else 80), url.path.rstrip("/"), tls)
+
+
+def optional(text: str) -> str:
+    """Accept an address, or nothing (a check of an option's value); ValueError as of ``parse``."""
+    if text:
+        parse(text)
+    return text

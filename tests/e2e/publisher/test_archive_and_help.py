@@ -110,7 +110,7 @@ COMMANDS = list(commands(typer.main.get_command(build())))
 def test_all_commands_are_there() -> None:
     assert {" ".join(words) for words, _ in COMMANDS} == {
         *("keygen", "publish", "rollback", "hold", "resume", "refresh", "promote", "repair", "history", "list", "show"),
-        *("diff", "verify", "config", "context list", "context use", "doctor", "setup ceph"),
+        *("diff", "verify", "config", "context list", "context use", "doctor", "setup ceph", "wait"),
         *(f"archive {name}" for name in ("create", "inspect", "extract")),
         *(
             f"trust {name}"
