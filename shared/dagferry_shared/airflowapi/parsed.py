@@ -8,7 +8,8 @@ What counts as parsed:
 2. any other DAG: a parse that began after the version was live. Airflow 3 says how long a parse took, so its begin is
    known. 2.11 does not: there the end counts, and a parse that was under way at the swap is taken for a new one;
 3. a DAG whose file cannot be imported: an import error that was stored after the version was live, and names no
-   directory of another one.
+   directory of another one. When its parse began is not said: behind a link, an error of the version before whose
+   parse was under way at the swap is taken for a new one, until the file is parsed again.
 
 Times are compared between two clocks, this process's and Airflow's.
 """
