@@ -53,7 +53,7 @@ STORE = Common(
     "store",
     "Object store: s3://bucket/prefix or file:///directory. DAGFERRY_STORE_WAIT: how long to wait for one that is away "
     "[default: 30s]; one that takes requests and is silent ends a command at most 40 s later, an upload that stands "
-    "still two minutes.",
+    "still four minutes at most.",
 )
 BUNDLE = Common("bundle", "Bundle: one named DAG tree (default: the trust file's).")
 CHANNEL = Common("channel", "Channel: a named line of deployment, e.g. main.")
