@@ -1,11 +1,11 @@
-"""The starts that are disturbed: a first sync, an update, a rollback, repairs, retirements."""
+"""The starts that are disturbed: a first sync, an update, a rollback, repairs, retirements, a version beside."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from dagferry_puller import state
-from support.wrecks import DAMAGED, Scenario, Yard
+from support.wrecks import DAMAGED, ON, Scenario, Yard
 
 if TYPE_CHECKING:
     from support.bundles import Published
@@ -66,6 +66,13 @@ def _lost_state(yard: Yard) -> Published:
     return live
 
 
+def _fetch(yard: Yard) -> Published:
+    other, live = yard.publish("one"), yard.bring("two")
+    yard.settings |= {"pin": other.version, "no-link": ON}
+    yard.older = None  # it looks at no pointer
+    return live
+
+
 KEEP_ONE = {"keep": "1", "keep-hours": "0"}
 SCENARIOS = (
     Scenario("first-sync", _first, linkless=True),
@@ -77,4 +84,5 @@ SCENARIOS = (
     Scenario("retirement", _retirement, KEEP_ONE),
     Scenario("update-and-retirement", _update_and_retirement, KEEP_ONE),
     Scenario("repair-state", _lost_state),
+    Scenario("fetch-beside", _fetch),
 )

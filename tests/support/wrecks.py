@@ -123,7 +123,7 @@ class Yard:
         try:
             puller = session.own()
             assert puller is not None, "the root is locked"
-            return puller.sync()
+            return puller.fetch(settings.pin) if settings.no_link else puller.sync()
         finally:
             session.close()
 

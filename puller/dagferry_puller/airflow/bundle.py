@@ -76,7 +76,7 @@ class DagferryBundle(BaseDagBundle):
         self, *, root: str | None = None, link: str | None = None, subdir: str | None = None, **kwargs: object
     ) -> None:
         options = {name: kwargs.pop(name) for name in OPTIONS if name in kwargs}
-        given = {name.replace("_", "-"): _text(value) for name, value in options.items() if value is not None}
+        given = {name: _text(value) for name, value in options.items() if value is not None}
         super().__init__(**kwargs)
         environ = os.environ
         self._sidecar = Sidecar(
@@ -151,7 +151,7 @@ class DagferryBundle(BaseDagBundle):
         found = links.template(directory for directory in directories if directory)
         if found is None and self._storage().is_configured:
             try:
-                found = links.of_trust(self._storage().given, os.environ)
+                found = links.of_trust(self._storage().environ)
             except (DagferryError, OSError) as error:
                 log.warning("bundle %s: versions link to nothing: %s", self.name, error)
         return found

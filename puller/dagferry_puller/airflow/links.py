@@ -49,9 +49,16 @@ def _repository(directory: str) -> str | None:
         return None
 
 
-def of_trust(given: Mapping[str, str | None], environ: Mapping[str, str]) -> str | None:
-    """Return the URL template of the repository that the trust file names: all releases of a channel are from it."""
+def of_trust(environ: Mapping[str, str]) -> str | None:
+    """Return the URL template of the repository that the trust file names: all releases of a channel are from it.
+
+    Args:
+        environ: the puller's settings.
+
+    Raises:
+        ConfigError: a setting is wrong, or the trust file cannot be used.
+    """
     from dagferry_puller import options, prepare  # noqa: PLC0415 - loads cryptography
 
-    rules = prepare.open_trust(options.resolve("once", given, environ)).rules()
+    rules = prepare.open_trust(options.resolve("once", {}, environ)).rules()
     return _template(rules.entry.repository)

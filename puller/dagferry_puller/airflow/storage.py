@@ -27,18 +27,12 @@ log = logging.getLogger("dagferry_puller.airflow")
 TIMEOUT = "2m"  # for one pull, with the wait for another process that is pulling
 _SPARE_SECONDS = 10.0  # the puller ends by itself at its timeout; this is for one that does not
 _LEASE_ATTEMPTS = 3
+# What is pulled, and how, is not for the environment to say, which may be shared with an init container.
+_OURS = {f"DAGFERRY_{name}" for name in ("COMMIT", "PIN", "NO_LINK", "NO_RETRY", "OFFLINE_OK")}
 
 
 class PullFailed(DagferryError):
-    """A pull ended without the version; the text is what the puller said last.
-
-    Attributes:
-        code: its exit code.
-    """
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(text)
-        self.code = code
+    """A pull ended without the version; the text is what the puller said last."""
 
 
 class Storage:
@@ -46,20 +40,24 @@ class Storage:
 
     Args:
         root: its path.
-        given: the puller's options by name, as texts; those that are missing come from ``DAGFERRY_*``.
+        given: the puller's options as texts, by attribute (``keep_hours``); what is missing comes from ``environ``.
         environ: of this process.
 
     Attributes:
-        given: all options that are given to the puller.
+        environ: all of the puller's settings: it is started with them.
         is_configured: whether there is a store to pull from.
     """
 
     def __init__(self, root: str, given: Mapping[str, str], environ: Mapping[str, str]) -> None:
         self.root = root
-        self.given = {"timeout": environ.get("DAGFERRY_TIMEOUT", TIMEOUT), **given, "root": root, "link": "current"}
-        ours = ("DAGFERRY_COMMIT", "DAGFERRY_PIN", "DAGFERRY_NO_LINK", "DAGFERRY_NO_RETRY", "DAGFERRY_OFFLINE_OK")
-        self._environ = {name: value for name, value in environ.items() if name not in ours}
-        self.is_configured = bool(self.given.get("store") or environ.get("DAGFERRY_STORE"))
+        inherited = {name: value for name, value in environ.items() if name not in _OURS}
+        ours = {**given, "root": root, "link": "current", "log_format": "json"}
+        self.environ = {
+            "DAGFERRY_TIMEOUT": TIMEOUT,
+            **inherited,
+            **{f"DAGFERRY_{name.upper()}": value for name, value in ours.items()},
+        }
+        self.is_configured = bool(self.environ.get("DAGFERRY_STORE"))
 
     def head(self) -> Held:
         """Pull what the channel names and lease it.
@@ -110,18 +108,17 @@ class Storage:
         """
         from dagferry_puller.airflow.verify import is_good  # noqa: PLC0415 - loads cryptography
 
-        return is_good(self.given, self._environ, version)
+        return is_good(self.environ, version)
 
     def _pull(self, version: str | None) -> None:
         # A task waits for a store that is away; the dag-processor has other bundles, and comes back in seconds.
         more = ["--pin", version, "--no-link"] if version else ["--no-retry"]
-        options = [f"--{name}={value}" for name, value in self.given.items()]
         # -P: the working directory may hold DAG code, and is no place to load the puller from
-        command = [sys.executable, "-P", "-m", "dagferry_puller", "once", *options, *more, "--log-format=json"]
+        command = [sys.executable, "-P", "-m", "dagferry_puller", "once", *more]
         try:
             done = subprocess.run(
                 command,
-                env=self._environ,
+                env=self.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -132,13 +129,13 @@ class Storage:
             raise TimedOut(f"the pull into {self.root} did not end within its timeout, and was ended") from error
         said = _relay(done.stderr.decode(errors="replace"))
         if done.returncode != Exit.OK:
-            raise PullFailed(done.returncode, said or f"dagferry-puller once ended with {done.returncode}")
+            raise PullFailed(said or f"dagferry-puller once ended with {done.returncode}")
 
     def _seconds(self) -> float:
         from dagferry_puller.options import seconds  # noqa: PLC0415 - not needed with a sidecar
 
         try:
-            return seconds(self.given["timeout"]) + _SPARE_SECONDS
+            return seconds(self.environ["DAGFERRY_TIMEOUT"]) + _SPARE_SECONDS
         except (Refused, ValueError):  # the puller says what is wrong with it
             return _SPARE_SECONDS
 

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def is_good(given: Mapping[str, str | None], environ: Mapping[str, str], version: str) -> bool:
+def is_good(environ: Mapping[str, str], version: str) -> bool:
     """Check a version's release by all rules of ``--pin``, and its tree by the release.
+
+    Args:
+        environ: the puller's settings.
+        version: id.
 
     Returns:
         False if its tree or its release is not there, or not as it was signed: then it is to be pulled again.
@@ -24,7 +28,7 @@ def is_good(given: Mapping[str, str | None], environ: Mapping[str, str], version
         ConfigError: a setting is wrong.
         OSError: the volume's fault.
     """
-    settings = options.resolve("once", given, environ)
+    settings = options.resolve("once", {}, environ)
     rules = prepare.open_trust(settings).rules()
     commit, digest = names.split_version_id(version)
     with Root(settings.root, durable=not settings.no_fsync) as root:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -252,3 +253,29 @@ def test_pinned_versions_are_retired_too(pod: Pod, simulator: Simulator) -> None
     for one in made:
         assert pod.once(pin=one.version, keep="1", keep_hours="0").code == 0
     assert pod.versions() == {made[-1].version, made[-2].version}
+
+
+def test_pinned_version_without_a_link_lies_beside_the_live_one(pod: Pod, simulator: Simulator) -> None:
+    first = simulator.publish(small_tree("one"), "a")
+    second = simulator.publish(small_tree("two"), "b")
+    assert pod.once().code == 0
+    assert pod.once("--no-link", pin=first.version).code == 0
+    assert pod.live() == second.version
+    assert pod.versions() == {first.version, second.version}
+    assert pod.once("--no-link", pin=f"{'0' * 40}-{'1' * 64}").code == 8
+    assert pod.live() == second.version
+
+
+def test_pinned_version_is_not_answered_offline_by_another_one(pod: Pod, simulator: Simulator) -> None:
+    first = simulator.publish(small_tree("one"), "a")
+    second = simulator.publish(small_tree("two"), "b")
+    assert pod.once().code == 0
+    away = simulator.directory.rename(simulator.directory.with_name("away"))
+    assert pod.once("--offline-ok", pin=first.version, timeout="1s").code == 7
+    away.rename(simulator.directory)
+    assert pod.live() == second.version
+
+
+def test_once_can_leave_trying_again_to_its_caller(pod: Pod, simulator: Simulator) -> None:
+    shutil.rmtree(simulator.directory)
+    assert pod.once("--no-retry", timeout="10m").code == 7  # pod.once itself gives up after a minute

@@ -168,3 +168,8 @@ def test_help_and_usage_import_nothing_heavy() -> None:
         "zstandard",
     }
     assert not any(name.startswith("dagferry_publisher") for name in imported)
+
+
+def test_no_link_is_for_a_pinned_version_alone(pod: Pod) -> None:
+    code, line = code_and_line(pod.arguments("once", "--no-link"))
+    assert (code, line) == (2, "dagferry-puller: error: --no-link: is for --pin alone; give a version id\n")

@@ -261,3 +261,62 @@ def test_version_id_that_lies_about_its_commit_is_not_adopted(bench: Target) -> 
     assert bench.puller.keeper.version is None
     bench.puller.sync()
     assert os.path.basename(os.readlink(bench.path / "current")) == first.version
+
+
+def test_fetched_version_lies_beside_what_is_live_which_nothing_touches(bench: Target) -> None:
+    one = bench.simulator.publish(small_tree("one"), "a")
+    two = bench.simulator.publish(small_tree("two"), "b")
+    bench.puller.sync()
+    before = bench.look()
+    seen = bench.volume.seen
+    assert bench.puller.fetch(one.version) is Outcome.UNCHANGED
+    after = bench.look()
+    assert (after.link, after.entries, bench.volume.seen) == (before.link, before.entries, seen)
+    assert after.versions == {one.version, two.version}
+    assert (bench.path / "versions" / one.version / "etl.py").read_text() == "VERSION = 'one'\n"
+
+
+def test_fetch_of_a_version_that_is_here_asks_nobody_and_changes_nothing(bench: Target) -> None:
+    one = bench.simulator.publish(small_tree("one"), "a")
+    bench.simulator.publish(small_tree("two"), "b")
+    bench.puller.sync()
+    bench.puller.fetch(one.version)
+    bench.reader.take()
+    stamps = [path.lstat().st_ctime_ns for path in sorted((bench.path / "versions" / one.version).rglob("*"))]
+    bench.puller.fetch(one.version)
+    assert bench.reader.take() == []
+    assert [path.lstat().st_ctime_ns for path in sorted((bench.path / "versions" / one.version).rglob("*"))] == stamps
+
+
+def test_fetch_repairs_a_version_that_is_not_as_it_was_signed(bench: Target) -> None:
+    one = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.fetch(one.version)
+    file = bench.path / "versions" / one.version / "etl.py"
+    file.chmod(0o644)
+    file.write_text("VERSION = 'evil'\n")
+    bench.start().fetch(one.version)
+    assert file.read_text() == "VERSION = 'one'\n"
+    assert not (bench.path / "current").is_symlink()
+
+
+def test_fetch_obeys_revocation_also_for_what_is_here(bench: Target) -> None:
+    one = bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.fetch(one.version)
+    bench.simulator.write_trust(bench.trust, revoked=[one.release.source.commit])
+    with pytest.raises(Refused) as caught:
+        bench.puller.fetch(one.version)
+    assert caught.value.reason is Reason.REVOKED
+
+
+def test_fetched_version_has_the_grace_time_of_one_that_was_live(tmp_path: Path) -> None:
+    bench = Target(tmp_path, keep="1", keep_hours="1")
+    one, two, three = (bench.simulator.publish(small_tree(word), word) for word in ("one", "two", "three"))
+    bench.puller.sync()
+    bench.puller.fetch(one.version)
+    an_hour_ago = bench.volume.state.left[one.version] - 3600
+    bench.puller.fetch(two.version)
+    bench.volume.update(left={one.version: an_hour_ago, two.version: an_hour_ago})
+    bench.puller.fetch(two.version)  # wanted again
+    bench.volume.retire()
+    assert bench.look().versions == {two.version, three.version}
+    bench.close()
