@@ -105,12 +105,16 @@ def code(fileloc):
         return file.read()
 """
 _MANAGER = """
+import pathlib
 from datetime import UTC, datetime
 from airflow import settings
 from airflow.utils.file import list_py_file_paths
 class DagFileProcessorManager:
     def __init__(self):
+        self._dag_directory = pathlib.Path(settings.DAGS_FOLDER)
         self.last_dag_dir_refresh_time = datetime.fromtimestamp(0, UTC)
+    def get_dag_directory(self):  # as in 2.10
+        return str(self._dag_directory.resolve())
     def _refresh_dag_dir(self):
         now = datetime.now(UTC)
         if (now - self.last_dag_dir_refresh_time).total_seconds() < 300:

@@ -117,10 +117,13 @@ def _name_by_link(table: dict[str, Any], pin: Place) -> None:
 def patch_manager(module: Any) -> None:
     """List the DAGs folder inside one leased version, and at once when the link has moved; it lives long, so no pin.
 
-    By itself it lists every ``dag_dir_list_interval`` (300 s by default), and new and deleted DAGs wait for that.
+    By itself it lists every ``dag_dir_list_interval`` (300 s by default), and new and deleted DAGs wait for that. 2.10
+    records the folder with its link resolved, and so never removes a DAG that the next version lacks: it is given
+    2.11's way.
     """
     module.list_py_file_paths = _listing(module.list_py_file_paths, lambda: None)
     manager = module.DagFileProcessorManager
+    manager.get_dag_directory = lambda self: str(self._dag_directory)
     original = manager._refresh_dag_dir  # noqa: SLF001
 
     @functools.wraps(original)

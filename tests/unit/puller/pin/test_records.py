@@ -81,6 +81,14 @@ print(json.dumps([told, manager._refresh_dag_dir(), [os.path.basename(path) for 
     assert "new_dag.py" in found[2]
 
 
+def test_the_folder_that_a_manager_records_is_the_link(airflow: FakeAirflow) -> None:
+    code = """
+from airflow.dag_processing.manager import DagFileProcessorManager
+print(json.dumps(DagFileProcessorManager().get_dag_directory()))
+"""
+    assert parse(airflow, code, "scheduler") == str(airflow.folder)
+
+
 @pytest.mark.parametrize("version", ["2.9.3", "3.3.2"])
 def test_an_airflow_that_it_does_not_know_is_left_alone(airflow: FakeAirflow, tmp_path: Path, version: str) -> None:
     init = MODULES["__init__"].replace("2.11.2", version)
