@@ -16,7 +16,7 @@ from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.gittree import Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dagferry_publisher.gitrepo import Repo
     from dagferry_publisher.tree import Item
@@ -43,7 +43,8 @@ def _header(item: Item, mtime: int, target: bytes = b"") -> bytes:
     return tar.encode(tar.Header(item.path.encode(), item.mode is Mode.EXECUTABLE, size, mtime, target))
 
 
-def _links(repo: Repo, items: Sequence[Item]) -> dict[str, bytes]:
+def link_targets(repo: Repo, items: Sequence[Item]) -> dict[str, bytes]:
+    """Return the target of each symlink; Refused (BAD_ARCHIVE) for one that no archive may hold."""
     links = [item for item in items if item.mode is Mode.LINK]
     for item in links:
         if not 0 < item.entry.size <= _MAX_TARGET:
@@ -52,7 +53,9 @@ def _links(repo: Repo, items: Sequence[Item]) -> dict[str, bytes]:
     return {item.path: b"".join(content) for item, content in zip(links, contents, strict=True)}
 
 
-def _tar(repo: Repo, items: Sequence[Item], links: dict[str, bytes], mtime: int) -> Iterator[bytes]:
+def tar_pieces(repo: Repo, items: Sequence[Item], links: dict[str, bytes], mtime: int) -> Iterator[bytes]:
+    """Yield the canonical tar; Refused for a Git LFS pointer or a file that a tar entry cannot hold."""
+    mtime = min(mtime, tar.MAX_SIZE)
     files = repo.blobs(item.entry for item in items if item.mode is not Mode.LINK)
     for item in items:
         if item.mode is Mode.LINK:
@@ -80,16 +83,23 @@ def tar_size(items: Sequence[Item], links: dict[str, bytes]) -> int:
     return total
 
 
-def _compressor(level: int, size: int) -> zstandard.ZstdCompressor:
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        level, source_size=size, write_content_size=1, write_checksum=1, write_dict_id=0
-    )
+def _compressor(level: int, size: int, prefix: bytes = b"") -> zstandard.ZstdCompressor:
+    options = {"source_size": size, "dict_size": len(prefix)}
+    options |= {"write_content_size": 1, "write_checksum": 1, "write_dict_id": 0}
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, **options)
     if 2**parameters.window_log > MAX_WINDOW:
-        window_log = MAX_WINDOW.bit_length() - 1
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, source_size=size, window_log=window_log, write_content_size=1, write_checksum=1, write_dict_id=0
-        )
-    return zstandard.ZstdCompressor(compression_params=parameters)
+        options["window_log"] = MAX_WINDOW.bit_length() - 1
+        parameters = zstandard.ZstdCompressionParameters.from_level(level, **options)
+    known = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if prefix else None
+    return zstandard.ZstdCompressor(compression_params=parameters, dict_data=known)
+
+
+def compressed(pieces: Iterable[bytes], size: int, level: int, prefix: bytes = b"") -> Iterator[bytes]:
+    """Yield the one frame around ``size`` bytes; with a prefix, matches may lead into that."""
+    compressor = _compressor(level, size, prefix).compressobj(size=size)
+    for piece in pieces:
+        yield compressor.compress(piece)
+    yield compressor.flush()
 
 
 def pack(
@@ -114,14 +124,17 @@ def pack(
     Raises:
         Refused: what a puller would refuse, before anything is uploaded.
     """
-    links = _links(repo, items)
+    links = link_targets(repo, items)
     size = tar_size(items, links)
-    compressor = _compressor(level, size).compressobj(size=size)
-    out.writelines(compressor.compress(piece) for piece in _tar(repo, items, links, min(mtime, tar.MAX_SIZE)))
-    out.write(compressor.flush())
+    out.writelines(compressed(tar_pieces(repo, items, links, mtime), size, level))
     manifest = read_archive(out, limits or Limits())
     out.seek(0)
-    digest = hashlib.file_digest(out, "sha256").hexdigest()  # type: ignore[arg-type]
-    length = out.seek(0, 2)
-    out.seek(0)
-    return Packed(digest, length, manifest)
+    return Packed(*measured(out), manifest)
+
+
+def measured(file: BinaryIO) -> tuple[str, int]:
+    """Return SHA-256 and size of a file that is at its start, and go back there."""
+    digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    size = file.seek(0, 2)
+    file.seek(0)
+    return digest, size

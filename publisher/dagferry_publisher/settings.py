@@ -23,7 +23,7 @@ PATHS = frozenset(
 LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key", "notify"})
 KNOWN = (
     frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "pipeline", "level"})
-    | {"store-wait", "airflow", "airflow-bundle"}
+    | {"deltas", "store-wait", "airflow", "airflow-bundle"}
     | PATHS
     | LISTS
 )

@@ -14,6 +14,7 @@ from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from dagferry_shared.archive.delta import Patched
     from dagferry_shared.archive.reader import Manifest
     from dagferry_shared.envelope import Envelope
 
@@ -23,6 +24,7 @@ PREDICATE_TYPE = "urn:dagferry:release:v1"
 DEV_PREDICATE_TYPE = "urn:dagferry:dev-release:v1"
 MAX_PATHS = 64
 MAX_GLOBS = 64
+MAX_DELTAS = 16
 
 
 def repository(value: str, where: str) -> str:
@@ -87,6 +89,37 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class DeltaInfo:
+    """What the release promises of a delta archive.
+
+    Attributes:
+        base: git tree id of what it is applied to.
+        sha256: of the delta archive.
+        size: bytes of it.
+        unpacked_size: bytes of the tar inside.
+    """
+
+    base: str
+    sha256: str
+    size: int
+    unpacked_size: int
+
+    @staticmethod
+    def read(fields: strictjson.Fields) -> DeltaInfo:
+        """Read an item of ``archive.deltas``."""
+        return DeltaInfo(
+            fields.text("from", names.sha256),
+            fields.text("sha256", names.sha256),
+            fields.integer("size", low=1),
+            fields.integer("unpacked_size", low=1),
+        )
+
+    def as_json(self) -> dict[str, strictjson.Json]:
+        """Return the item as a release holds it."""
+        return {"from": self.base, "sha256": self.sha256, "size": self.size, "unpacked_size": self.unpacked_size}
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveInfo:
     """What the release promises of its archive."""
 
@@ -94,6 +127,35 @@ class ArchiveInfo:
     size: int  # bytes of the .tar.zst
     unpacked_size: int  # bytes of the tar inside
     files: int  # regular files and symlinks
+    deltas: tuple[DeltaInfo, ...] = ()
+
+    @staticmethod
+    def read(fields: strictjson.Fields, sha256: str) -> ArchiveInfo:
+        """Read ``predicate.archive``; a release without deltas says nothing of them."""
+        items = fields.objects("deltas", most=MAX_DELTAS) if "deltas" in fields.value else ()
+        deltas = tuple(DeltaInfo.read(item) for item in items)
+        if len({delta.base for delta in deltas}) != len(deltas):
+            raise Refused(Reason.MALFORMED, "release has two deltas from one tree")
+        return ArchiveInfo(
+            sha256,
+            size=fields.integer("size", low=1),
+            unpacked_size=fields.integer("unpacked_size", low=1),
+            files=fields.integer("files", low=1),
+            deltas=deltas,
+        )
+
+    def as_json(self) -> dict[str, strictjson.Json]:
+        """Return ``predicate.archive``."""
+        fields: dict[str, strictjson.Json] = {
+            "size": self.size,
+            "unpacked_size": self.unpacked_size,
+            "files": self.files,
+        }
+        return fields | ({"deltas": [delta.as_json() for delta in self.deltas]} if self.deltas else {})
+
+    def delta_from(self, tree: str) -> DeltaInfo | None:
+        """Return the delta from a tree; None if there is none."""
+        return next((delta for delta in self.deltas if delta.base == tree), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +190,13 @@ class Release:
         if manifest.tree != self.tree:
             raise Refused(Reason.WRONG_TREE, f"archive is tree {manifest.tree[:16]}…, signed is {self.tree[:16]}…")
 
+    def check_delta(self, patched: Patched, info: DeltaInfo) -> None:
+        """Demand that a base and a delta made what was signed; Refused as ``check_archive``."""
+        if (patched.tar_size, len(patched.leaves)) != (info.unpacked_size, self.archive.files):
+            raise Refused(Reason.BAD_ARCHIVE, "delta has another number of bytes, or its result of files, than signed")
+        if patched.tree != self.tree:
+            raise Refused(Reason.WRONG_TREE, f"delta makes tree {patched.tree[:16]}…, signed is {self.tree[:16]}…")
+
     def payload(self) -> bytes:
         """Encode the in-toto statement that is signed."""
         source, archive = self.source, self.archive
@@ -151,11 +220,7 @@ class Release:
                         "author": source.author,
                         "subject": source.subject,
                     },
-                    "archive": {
-                        "size": archive.size,
-                        "unpacked_size": archive.unpacked_size,
-                        "files": archive.files,
-                    },
+                    "archive": archive.as_json(),
                     "builder": {
                         "id": self.builder.id,
                         "version": self.builder.version,
@@ -206,17 +271,12 @@ def parse(envelope: Envelope) -> Release:
         raise Refused(Reason.UNKNOWN_TYPE, f"release has predicate type {kind[:80]!r}")
     archive_digest, tree = _read_subjects(statement)
     predicate = statement.object("predicate")
-    archive, builder = predicate.object("archive"), predicate.object("builder")
+    builder = predicate.object("builder")
     return Release(
         bundle=predicate.text("bundle", names.name),
         tree=tree,
         source=_read_source(predicate.object("source")),
-        archive=ArchiveInfo(
-            archive_digest,
-            size=archive.integer("size", low=1),
-            unpacked_size=archive.integer("unpacked_size", low=1),
-            files=archive.integer("files", low=1),
-        ),
+        archive=ArchiveInfo.read(predicate.object("archive"), archive_digest),
         builder=Builder(
             builder.text("id", names.word),
             builder.text("version", names.word),

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from dagferry_shared import envelope, pointer, release
 from dagferry_shared.pointer import Action, Held, Pointer
-from dagferry_shared.release import ArchiveInfo, Builder, Release, Selection, Source
+from dagferry_shared.release import ArchiveInfo, Builder, DeltaInfo, Release, Selection, Source
 from dagferry_shared.trust import ChannelTrust, Role, TrustFile
+from support import deltas
+from support.bundles import File, Symlink
 from support.docs import CI, CI_2, CI_RETIRED, COMMIT, OPERATOR, OPERATOR_RETIRED
 from support.tars import read, tree, zst
 
@@ -24,6 +27,12 @@ FILES: dict[str, bytes | str] = {
     "run.sh": b"#!/bin/sh\nexit 0\n",
     "to_report": "dags/" + "long_directory_name/" * 5 + "report.py",
     "übersicht.md": "Übersicht: 日本\n".encode(),
+}
+BASE: dict[str, bytes | str] = {  # the delta's: what it leads to is FILES
+    **{path: value for path, value in FILES.items() if path != "run.sh"},
+    "dags/etl.py": b"from airflow import DAG\n" * 9,
+    "dags/latest.py": "old.py",
+    "dags/old.py": b"x = 0\n",
 }
 PREVIOUS = hashlib.sha256(b"the pointer before").hexdigest()
 
@@ -53,6 +62,20 @@ def make_release(archive: bytes) -> Release:
         builder=Builder("gitlab-ci", "0.1.0", "https://gitlab.example.org/data/dags/-/pipelines/7"),
         created="2023-11-14T22:15:00.000Z",
     )
+
+
+def entries(files: dict[str, bytes | str]) -> dict[str, File | Symlink]:
+    """Return a tree as the simulator knows it."""
+    return {p: Symlink(v) if isinstance(v, str) else File(v, executable=p == "run.sh") for p, v in files.items()}
+
+
+def make_delta_release(archive: bytes, delta: bytes) -> Release:
+    """Describe the archive and a delta that leads to the same tree."""
+    made = make_release(archive)
+    base = read(tree(BASE)).tree
+    size = len(deltas.tar_of(entries(BASE), entries(FILES)))
+    info = DeltaInfo(base, hashlib.sha256(delta).hexdigest(), len(delta), size)
+    return replace(made, archive=replace(made.archive, deltas=(info,)))
 
 
 def make_pointer(release_digest: str) -> Pointer:
@@ -101,8 +124,9 @@ def make_trust() -> TrustFile:
     return TrustFile("prod", 1, keys, {"main": main, "dev-*": dev}, frozenset({"d" * 40}), 30 * 86400)
 
 
-def make_all(archive: bytes) -> dict[str, bytes]:
-    """Encode every golden file that has one encoding, around the archive as it was compressed once."""
+def make_all(archive: bytes, delta: bytes) -> dict[str, bytes]:
+    """Encode every golden file that has one encoding, around archive and delta as they were compressed once."""
+    with_delta = make_delta_release(archive, delta)
     release_raw = envelope.sign(release.PAYLOAD_TYPE, make_release(archive).payload(), [CI]).encode()
     content = make_pointer(envelope.digest(release_raw))
     return {
@@ -110,6 +134,8 @@ def make_all(archive: bytes) -> dict[str, bytes]:
         "release.json": release_raw,
         "pointer.json": envelope.sign(pointer.PAYLOAD_TYPE, content.payload(), [OPERATOR, CI]).encode(),
         "trust.json": make_trust().encode(),
+        "delta.tar": deltas.tar_of(entries(BASE), entries(FILES)),
+        "delta.release.json": envelope.sign(release.PAYLOAD_TYPE, with_delta.payload(), [CI]).encode(),
     }
 
 
@@ -118,7 +144,10 @@ def main() -> None:
     archive = HERE / "archive.tar.zst"
     if not archive.exists():
         archive.write_bytes(zst(make_tar()))
-    for name, data in make_all(archive.read_bytes()).items():
+    delta = HERE / "delta.tar.zst"
+    if not delta.exists():
+        delta.write_bytes(deltas.make(entries(BASE), entries(FILES)))
+    for name, data in make_all(archive.read_bytes(), delta.read_bytes()).items():
         if not (HERE / name).exists():
             (HERE / name).write_bytes(data)
     for path in sorted(HERE.glob("*.*")):

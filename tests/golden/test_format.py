@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib
+import io
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dagferry_shared import envelope, pointer
+from dagferry_shared.archive.frame import decompress, walk_frame
 from dagferry_shared.archive.header import BLOCK
 from dagferry_shared.layout import Layout
 from golden import content
@@ -46,7 +48,8 @@ def test_every_field_of_a_pointer_is_described_and_no_other():
 
 
 def test_every_field_of_a_release_is_described_and_no_other():
-    found = leaves(payload_of(golden("release.json")))
+    found = leaves(payload_of(golden("release.json"))) | leaves(payload_of(golden("delta.release.json")))
+    found = {re.sub(r"deltas\.\d+", "deltas[]", name) for name in found}
     found = {name for name in found if not name.startswith("subject.")}
     found |= {"subject[dags.tar.zst].digest.sha256", "subject[tree].digest.gitTree"}
     containers = {
@@ -187,6 +190,13 @@ def test_start_of_the_frame_and_the_tree_are_those_of_the_golden_archive():
     section = SECTIONS["Worked example"]
     assert bytes.fromhex(re.search(r"archive begins `(.+?)`", section)[1]) == golden("archive.tar.zst")[:7]
     assert f"`{payload_of(golden('release.json'))['subject'][1]['digest']['gitTree']}`" in section
+
+
+def test_head_of_the_golden_delta_is_as_said():
+    frame, end = walk_frame(io.BytesIO(golden("delta.tar.zst")), 0)
+    raw = b"".join(decompress(io.BytesIO(golden("delta.tar.zst")[:end]), frame))
+    assert code("delta").encode() == raw
+    assert f"its first {end} bytes" in SECTIONS["Worked example"]
 
 
 def test_der_prefix_of_a_key_is_as_said():

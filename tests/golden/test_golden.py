@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from dagferry_shared import envelope, pointer, release, trust
+from dagferry_shared import envelope, gittree, pointer, release, trust
+from dagferry_shared.archive.delta import read_delta
 from dagferry_shared.archive.extract import extract_archive
 from dagferry_shared.archive.frame import check_frame
 from dagferry_shared.archive.reader import Limits, read_archive
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.rules import Rules
 from golden import content
+from support import deltas
 from support.docs import CI, COMMIT, OPERATOR
 from support.gitid import git, tree_of
 from support.refusals import refused
@@ -23,6 +25,9 @@ from support.refusals import refused
 DIGESTS = {
     "archive.tar": "6949a2606b49caf9830ad6e1d26991982047e765d45739c9b3b243ad360da718",
     "archive.tar.zst": "ffe2ce866c5dc44acb499a9e10c7c4091b604f23a1cfb26a71dc70e64721dd7b",
+    "delta.release.json": "c2393545d7addfa33b0b01bb0317ef98111a3fc94ef111d7ecae5d61daff2f71",
+    "delta.tar": "d54395091c4158e0661b99e246290638bcabef943794edfe13674ce9f0e79da7",
+    "delta.tar.zst": "8f1c65be74e87ec1e3b7ac739af9bc76290695d4ea984635bf44d7bc64a2b22c",
     "pointer.json": "4002cb6e7b8dcf354371d8326df1fb3cdf56810aeb3be672247b6a0fd0bc166b",
     "release.json": "435eb311f81d608e57552c3a2ad6adaa22c3ce74a6f962b25f77efd20418de70",
     "trust.json": "748805eb24b3c9bf49e448c6a57820ca1d784c16bcdd0ddfb2b26f61ddb9f485",
@@ -40,9 +45,9 @@ def test_golden_file_never_changes(name):
     assert hashlib.sha256(golden(name)).hexdigest() == DIGESTS[name]
 
 
-@pytest.mark.parametrize("name", ["archive.tar", "release.json", "pointer.json", "trust.json"])
+@pytest.mark.parametrize("name", [name for name in DIGESTS if not name.endswith(".zst")])
 def test_encoding_again_gives_the_same_bytes(name):
-    assert content.make_all(golden("archive.tar.zst"))[name] == golden(name)
+    assert content.make_all(golden("archive.tar.zst"), golden("delta.tar.zst"))[name] == golden(name)
 
 
 def test_stored_archive_is_accepted_whatever_zstd_would_write_today():
@@ -63,6 +68,18 @@ def test_stored_archive_unpacks_to_its_tree_and_git_agrees(tmp_path):
     git(tmp_path / "new", "init", "-q", "--object-format=sha256")
     git(tmp_path / "new", "add", "-f", ".")
     assert git(tmp_path / "new", "write-tree").strip() == TREE
+
+
+def test_stored_delta_leads_from_its_base_to_the_tree():
+    base = deltas.MemoryBase(content.entries(content.BASE))
+    patched = read_delta(io.BytesIO(golden("delta.tar.zst")), Limits(), base)
+    assert patched.tree == TREE
+    assert (patched.tar_sha256, patched.tar_size) == (DIGESTS["delta.tar"], len(golden("delta.tar")))
+    made = release.parse(envelope.parse(golden("delta.release.json"), "release"))
+    info = made.archive.delta_from(gittree.tree_id(base.leaves))
+    assert (info.sha256, info.size) == (DIGESTS["delta.tar.zst"], len(golden("delta.tar.zst")))
+    made.check_delta(patched, info)
+    assert made == content.make_delta_release(golden("archive.tar.zst"), golden("delta.tar.zst"))
 
 
 def test_documents_are_read_as_they_were_meant():

@@ -14,6 +14,7 @@ from dagferry_publisher.cli.command import TARGET, command, env_help
 from dagferry_publisher.cli.moving import move
 from dagferry_publisher.cli.options import DryRun, Expires, Notify, PointerKey, Reason, ReleaseKey
 from dagferry_publisher.cli.session import Cli
+from dagferry_publisher.deltas import DEFAULT_DELTAS
 from dagferry_publisher.errors import UsageError
 from dagferry_publisher.gitrepo import Repo
 from dagferry_publisher.ops.candidate import PublishRequest
@@ -21,7 +22,7 @@ from dagferry_publisher.ops.publish import publish
 from dagferry_publisher.settings import Settings
 from dagferry_publisher.tree import check_paths
 from dagferry_shared import __version__, globs, names
-from dagferry_shared.release import Builder, Selection, source_path
+from dagferry_shared.release import MAX_DELTAS, Builder, Selection, source_path
 
 _Repo = Annotated[str | None, typer.Option(help=env_help("repo", "Clone [default: CI_PROJECT_DIR, else here]."))]
 _Commit = Annotated[str | None, typer.Option(help=env_help("commit", "Commit [default: CI_COMMIT_SHA, else HEAD]."))]
@@ -53,6 +54,17 @@ _Ref = Annotated[str | None, typer.Option(help=env_help("ref", "Branch or tag [d
 _Level = Annotated[
     int | None,
     typer.Option(min=1, max=MAX_LEVEL, help=env_help("level", f"zstd compression level [default: {DEFAULT_LEVEL}].")),
+]
+_Deltas = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_DELTAS,
+        metavar="N",
+        help=env_help(
+            "deltas", f"Delta archives from the N newest other trees of the channel [default: {DEFAULT_DELTAS}]."
+        ),
+    ),
 ]
 _Force = Annotated[
     bool, typer.Option("--force", help="Publish although the commit does not descend from the newest one.")
@@ -109,13 +121,13 @@ def _builder(settings: Settings) -> Builder:
     return Builder(where, __version__, names.clean_text(pipeline.value[0]) if pipeline else None)
 
 
-def _level(settings: Settings, given: int | None) -> int:
-    setting = settings.find("level", None if given is None else str(given))
+def _number(settings: Settings, name: str, given: int | None, allowed: range, default: int) -> int:
+    setting = settings.find(name, None if given is None else str(given))
     if setting is None:
-        return DEFAULT_LEVEL
+        return default
     text = setting.value[0]
-    if not text.isdecimal() or not 1 <= int(text) <= MAX_LEVEL:
-        raise UsageError(f"--level is a number from 1 to {MAX_LEVEL}, not {text!r} ({setting.origin})")
+    if not text.isdecimal() or int(text) not in allowed:
+        raise UsageError(f"--{name} is a number from {allowed[0]} to {allowed[-1]}, not {text!r} ({setting.origin})")
     return int(text)
 
 
@@ -137,6 +149,7 @@ def register(app: typer.Typer) -> None:
         expires: Expires = None,
         reason: Reason = "",
         level: _Level = None,
+        deltas: _Deltas = None,
         force: _Force = False,
         new_epoch: _NewEpoch = False,
         dry_run: DryRun = False,
@@ -171,7 +184,8 @@ def register(app: typer.Typer) -> None:
             builder=_builder(settings),
             reason=names.text(reason, "--reason"),
             force=force,
-            level=_level(settings, level),
+            level=_number(settings, "level", level, range(1, MAX_LEVEL + 1), DEFAULT_LEVEL),
+            deltas=_number(settings, "deltas", deltas, range(MAX_DELTAS + 1), DEFAULT_DELTAS),
         )
         if not dry_run:
             cli.ready_to_write(chain)

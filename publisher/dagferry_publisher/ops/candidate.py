@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_publisher.archive import DEFAULT_LEVEL, pack
+from dagferry_publisher.deltas import DEFAULT_DELTAS, Target, make_deltas
 from dagferry_publisher.errors import NotFound
 from dagferry_publisher.tree import select
 from dagferry_publisher.upload import (
@@ -23,6 +25,7 @@ from dagferry_shared.release import ArchiveInfo, Builder, Release, Selection, So
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from dagferry_publisher.chain import Chain
     from dagferry_publisher.gitrepo import Repo
@@ -48,6 +51,7 @@ class PublishRequest:
         reason: why, in words.
         force: publish although the commit does not descend from the newest one; overrides nothing else.
         level: of zstd.
+        deltas: from so many trees, the newest of the channel, deltas are made.
     """
 
     repo: Repo
@@ -60,6 +64,7 @@ class PublishRequest:
     reason: str = ""
     force: bool = False
     level: int = DEFAULT_LEVEL
+    deltas: int = DEFAULT_DELTAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +75,43 @@ class Candidate:
         release: its content.
         envelope: the signed release as an object.
         archive: the archive as an object; None if it is a sound one of the store's, not ours.
+        deltas: the delta archives that it names, as objects.
     """
 
     release: Release
     envelope: Content
     archive: Content | None
+    deltas: tuple[Content, ...] = ()
 
     @property
     def contents(self) -> tuple[Content, ...]:
-        """What to upload, in this order: never a release before its archive."""
-        return (self.archive, self.envelope) if self.archive else (self.envelope,)
+        """What to upload, in this order: never a release before its archive and deltas."""
+        return (*((self.archive,) if self.archive else ()), *self.deltas, self.envelope)
 
 
-def prepare(chain: Chain, request: PublishRequest, signers: Sequence[Signer], file: BinaryIO) -> Candidate:
-    """Pack, sign, and check the release as a puller would."""
+def prepare(
+    chain: Chain,
+    request: PublishRequest,
+    signers: Sequence[Signer],
+    files: ExitStack,
+    head: Signed[Pointer] | None = None,
+) -> Candidate:
+    """Pack, sign, and check the release as a puller would.
+
+    Args:
+        chain: the channel.
+        request: what to publish.
+        signers: sign the release.
+        files: temporary ones are closed with it.
+        head: what is live; deltas are made from there back.
+    """
     info = request.repo.commit_info(request.commit)
+    mtime = int(info.committed.timestamp())
     items = select(request.repo, request.commit, request.paths, request.selection)
-    packed = pack(request.repo, items, int(info.committed.timestamp()), file, level=request.level)
+    file: BinaryIO = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is one
+    packed = pack(request.repo, items, mtime, file, level=request.level)
+    made_from = Target(request.repo, items, mtime, packed, request.level)
+    deltas = make_deltas(chain, head, made_from, request.deltas, files) if head else []
     source = Source(
         repository=request.repository,
         commit=request.commit,
@@ -97,18 +122,29 @@ def prepare(chain: Chain, request: PublishRequest, signers: Sequence[Signer], fi
         author=info.author,
         subject=info.subject,
     )
+    archive = ArchiveInfo(
+        packed.sha256,
+        packed.size,
+        packed.manifest.tar_size,
+        len(packed.manifest.leaves),
+        tuple(delta.info for delta in deltas),
+    )
     made = Release(
         bundle=chain.layout.bundle,
         tree=packed.manifest.tree,
         source=source,
-        archive=ArchiveInfo(packed.sha256, packed.size, packed.manifest.tar_size, len(packed.manifest.leaves)),
+        archive=archive,
         builder=request.builder,
         created=times.show(times.now()),
     )
     raw = envelope.sign(release.PAYLOAD_TYPE, made.payload(), signers).encode()
     chain.rules.release(raw, digest=envelope.digest(raw), commit=request.commit, new=True)
-    archive = archive_content(chain.layout, file, packed.sha256, packed.size)
-    return Candidate(made, release_content(chain.layout, raw), archive)
+    return Candidate(
+        made,
+        release_content(chain.layout, raw),
+        archive_content(chain.layout, file, packed.sha256, packed.size),
+        tuple(archive_content(chain.layout, d.file, d.info.sha256, d.info.size) for d in deltas),
+    )
 
 
 def same(one: Release, other: Release) -> bool:
@@ -140,7 +176,9 @@ def reuse(chain: Chain, head: Signed[Pointer], candidate: Candidate) -> Candidat
             key = chain.layout.archive(archive.sha256)
             if own or stored_digest(chain.store, key, archive.size) == archive.sha256:
                 mine = candidate.archive if own else None
-                return Candidate(found.content, release_content(chain.layout, found.raw), mine)
+                named = {delta.sha256 for delta in archive.deltas}
+                deltas = tuple(delta for delta in candidate.deltas if delta.sha256 in named)
+                return Candidate(found.content, release_content(chain.layout, found.raw), mine, deltas)
         except (Refused, NotFound, BlobMissing):  # not usable: publish the candidate
             continue
     return candidate

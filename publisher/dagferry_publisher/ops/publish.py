@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -82,9 +82,9 @@ def publish(
     head, _ = chain.verified_head()
     if head and not request.force and head.content.commit != request.commit:
         check_descends(request.repo, head.content.tip, request.commit)
-    with tempfile.TemporaryFile() as file:
+    with ExitStack() as files:
         progress(f"packing {', '.join(request.paths)} at {request.commit[:12]}")
-        candidate = candidates.prepare(chain, request, signers, file)
+        candidate = candidates.prepare(chain, request, signers, files, head)
         if head and request.force:
             candidate = candidates.reuse(chain, head, candidate)
         decide = _decision(chain, request, candidate)

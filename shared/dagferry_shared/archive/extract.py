@@ -44,8 +44,11 @@ class Extractor:
         os.fchmod(fd, 0o555 | self._write)
         os.close(fd)
 
-    def _enter(self, parents: list[str]) -> int:
-        """Return the directory of an entry, making what is missing; entries come in order, so left is done with."""
+    def directory(self, parents: list[str]) -> int:
+        """Return the open directory of an entry, making what is missing; it is good until another one is asked for.
+
+        A directory that is left gets its final mode, and may be come back to.
+        """
         while self._parts != parents[: len(self._parts)]:
             self._leave()
         for part in parents[len(self._parts) :]:
@@ -60,7 +63,7 @@ class Extractor:
     def file(self, path: str, chunks: Iterator[bytes], *, executable: bool) -> None:
         """Create a file that was not there and write it."""
         *parents, name = path.split("/")
-        fd = os.open(name, _CREATE, 0o600, dir_fd=self._enter(parents))
+        fd = os.open(name, _CREATE, 0o600, dir_fd=self.directory(parents))
         try:
             for chunk in chunks:
                 view = memoryview(chunk)
@@ -73,7 +76,7 @@ class Extractor:
     def link(self, path: str, target: str) -> None:
         """Create a symlink that was not there."""
         *parents, name = path.split("/")
-        os.symlink(target, name, dir_fd=self._enter(parents))
+        os.symlink(target, name, dir_fd=self.directory(parents))
 
     def finish(self) -> None:
         """Give the directories that are still open their final mode."""

@@ -52,17 +52,17 @@ def _parameters(head: bytes) -> tuple[Frame, int]:
     return Frame(found.content_size, found.window_size), length
 
 
-def check_frame(source: BinaryIO) -> Frame:
-    """Check that ``source`` is, from its start to its end, exactly one frame of the allowed kind; rewinds it.
+def walk_frame(source: BinaryIO, start: int) -> tuple[Frame, int]:
+    """Check the frame that begins at ``start`` by its headers alone; returns it and where it ends.
 
     Raises:
         Refused: BAD_ARCHIVE for a wrong or missing header, a window above 8 MiB, a dictionary, no content size or
-            checksum, a damaged block structure, bytes after the frame (a second one, too), or a short file.
+            checksum, a damaged block structure, or a short file.
     """
     end = source.seek(0, os.SEEK_END)
-    source.seek(0)
-    frame, at = _parameters(source.read(_HEADER_BYTES))
-    last = False
+    source.seek(start)
+    frame, length = _parameters(source.read(_HEADER_BYTES))
+    at, last = start + length, False
     while not last:
         source.seek(at)
         head = source.read(3)
@@ -73,19 +73,38 @@ def check_frame(source: BinaryIO) -> Frame:
         if kind == 3 or size > _MAX_BLOCK:
             raise _refuse("has a block of a reserved kind or size")
         at += 3 + (1 if kind == 1 else size)
-    if at + _CHECKSUM_BYTES != end:
+    if at + _CHECKSUM_BYTES > end:
         raise _refuse("ends early, or something follows it")
-    source.seek(0)
+    return frame, at + _CHECKSUM_BYTES
+
+
+def check_frame(source: BinaryIO, start: int = 0) -> Frame:
+    """Check that ``source`` is, from ``start`` to its end, exactly one frame of the allowed kind; goes to ``start``.
+
+    Raises:
+        Refused: BAD_ARCHIVE as ``walk_frame``, or for bytes after the frame (a second one, too).
+    """
+    frame, end = walk_frame(source, start)
+    if source.seek(0, os.SEEK_END) != end:
+        raise _refuse("ends early, or something follows it")
+    source.seek(start)
     return frame
 
 
-def decompress(source: BinaryIO, frame: Frame) -> Iterator[bytes]:
+def decompress(source: BinaryIO, frame: Frame, prefix: bytes = b"") -> Iterator[bytes]:
     """Yield the content of a checked frame in pieces of at most ``CHUNK`` bytes; memory is bounded by the window.
+
+    Args:
+        source: at the frame's first byte.
+        frame: what was checked.
+        prefix: what the compressor knew before the content: matches may lead into it.
 
     Raises:
         Refused: BAD_ARCHIVE if it is damaged, or longer or shorter than its header says.
     """
-    reader = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(source, closefd=False)
+    known = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if prefix else None
+    decoder = zstandard.ZstdDecompressor(dict_data=known, max_window_size=MAX_WINDOW)
+    reader = decoder.stream_reader(source, closefd=False)
     total = 0
     try:
         while piece := reader.read(CHUNK):

@@ -62,7 +62,10 @@ class _Nowhere:
         """Drop it."""
 
 
-class _Stream:
+NOWHERE: Sink = _Nowhere()
+
+
+class Stream:
     """Exact reads over pieces of any size, hashing and counting all that is taken."""
 
     def __init__(self, pieces: Iterable[bytes], max_bytes: int) -> None:
@@ -99,10 +102,21 @@ class _Stream:
 
 
 @dataclass(slots=True)
-class _Names:
-    """The names so far, against which each new one is checked."""
+class Entries:
+    """The entries of a tar, against which each new one is checked; ``links`` are not checked as a whole yet.
+
+    Attributes:
+        limits: for files and directories.
+        leaves: by path, in the tar's order.
+        links: path and target of each symlink.
+        dirs: every directory above an entry.
+        last: path of the last entry.
+        mtime: of all entries, seconds since 1970.
+        stream: the tar: its digest and size.
+    """
 
     limits: Limits
+    stream: Stream
     leaves: dict[str, Leaf] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     dirs: set[str] = field(default_factory=set)
@@ -128,7 +142,7 @@ class _Names:
         return path
 
 
-def _next_header(stream: _Stream) -> tar.Header | None:
+def _next_header(stream: Stream) -> tar.Header | None:
     """Read one entry's header; None at the two zero blocks that end an archive."""
     block = stream.exactly(tar.BLOCK)
     if not any(block):
@@ -145,7 +159,7 @@ def _next_header(stream: _Stream) -> tar.Header | None:
     return tar.decode(block, pax, raw)
 
 
-def _take_file(stream: _Stream, entry: tar.Header, path: str, sink: Sink) -> Leaf:
+def _take_file(stream: Stream, entry: tar.Header, path: str, sink: Sink) -> Leaf:
     hasher = blob_hasher(entry.size)
 
     def chunks() -> Iterator[bytes]:
@@ -162,6 +176,29 @@ def _take_file(stream: _Stream, entry: tar.Header, path: str, sink: Sink) -> Lea
     return Leaf(Mode.EXECUTABLE if entry.executable else Mode.FILE, hasher.hexdigest())
 
 
+def read_entries(pieces: Iterable[bytes], limits: Limits, into: Sink) -> Entries:
+    """Read the entries of a canonical tar to its end; what is left to check are the symlinks, as a whole.
+
+    Args:
+        pieces: the tar's bytes, in pieces of any size but not empty.
+        limits: counted while streaming.
+        into: gets the files; what it made must be thrown away if this raises.
+
+    Raises:
+        Refused: BAD_ARCHIVE or TOO_LARGE.
+    """
+    stream = Stream(pieces, limits.max_bytes)
+    seen = Entries(limits, stream)
+    while (entry := _next_header(stream)) is not None:
+        path = seen.admit(entry)
+        if entry.is_link:
+            seen.links[path] = decode_link_target(entry.target, path)
+            seen.leaves[path] = Leaf(Mode.LINK, blob_id(entry.target))
+        else:
+            seen.leaves[path] = _take_file(stream, entry, path, into)
+    return seen
+
+
 def read_tar(pieces: Iterable[bytes], limits: Limits, sink: Sink | None = None) -> Manifest:
     """Read a canonical tar.
 
@@ -173,22 +210,15 @@ def read_tar(pieces: Iterable[bytes], limits: Limits, sink: Sink | None = None) 
     Raises:
         Refused: BAD_ARCHIVE or TOO_LARGE.
     """
-    into: Sink = sink or _Nowhere()
-    stream, seen = _Stream(pieces, limits.max_bytes), _Names(limits)
-    while (entry := _next_header(stream)) is not None:
-        path = seen.admit(entry)
-        if entry.is_link:
-            target = decode_link_target(entry.target, path)
-            seen.links[path] = target
-            seen.leaves[path] = Leaf(Mode.LINK, blob_id(entry.target))
-        else:
-            seen.leaves[path] = _take_file(stream, entry, path, into)
+    into: Sink = sink or NOWHERE
+    seen = read_entries(pieces, limits, into)
     if not seen.leaves:
         raise Refused(Reason.BAD_ARCHIVE, "archive is empty")
     check_links((path for path in seen.leaves if path not in seen.links), seen.links)
     for path, target in seen.links.items():
         into.link(path, target)
-    return Manifest(seen.leaves, tree_id(seen.leaves), stream.hash.hexdigest(), stream.taken, seen.mtime or 0)
+    tar_sha256 = seen.stream.hash.hexdigest()
+    return Manifest(seen.leaves, tree_id(seen.leaves), tar_sha256, seen.stream.taken, seen.mtime or 0)
 
 
 def decode_link_target(raw: bytes, path: str) -> str:
