@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from dagferry_puller import fsio, retire, stamps
 from dagferry_puller.download import Pace, download
 from dagferry_puller.logs import fields, log
+from dagferry_puller.patch import Made, Patcher, discard
 from dagferry_puller.root import VERSIONS
 from dagferry_puller.status import Repair, Step
 from dagferry_shared import names
@@ -25,11 +26,12 @@ from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.layout import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from typing import BinaryIO
 
     from dagferry_puller.backoff import DigestBackoff
     from dagferry_puller.options import Settings
+    from dagferry_puller.reuse import Base
     from dagferry_puller.status import Recorder
     from dagferry_puller.volume import Volume
     from dagferry_shared.gittree import Leaf
@@ -58,30 +60,33 @@ class Activator:
         self._recorder = recorder
         self._backoff = backoff
         self._pace = Pace(settings.download_timeout, settings.min_rate, time.monotonic)
+        self._patcher = Patcher(settings, reader, volume.root, recorder, backoff, self._pace)
 
-    def activate(self, signed: Signed[Release]) -> str:
-        """Make a release's version live; returns its id. What is live stays so until the last step.
+    def activate(self, signed: Signed[Release], base: Base | None = None) -> tuple[str, Made]:
+        """Make a release's version live; returns its id and what is in it. What is live stays so until the last step.
+
+        Args:
+            signed: the release.
+            base: what is live, if it is whole: most of the new version can be made from it.
 
         Raises:
             Refused, BackedOff: the archive, the tree or the check; the old version stays.
             StoreError: the archive cannot be had.
             OSError: the volume's fault; nothing is left behind.
         """
-        version = self.bring(signed, to_swap=True)
+        version, made = self.bring(signed, base, to_swap=True)
         with self._recorder.step(Step.SWAP):
             self._volume.link.swap(version)
-        return version
+        return version, made
 
-    def bring(self, signed: Signed[Release], *, to_swap: bool = False) -> str:
-        """Bring a release's version onto the volume, whole, durable and ready to be leased; returns its id.
+    def bring(self, signed: Signed[Release], base: Base | None, *, to_swap: bool = False) -> tuple[str, Made]:
+        """Bring a release's version onto the volume, whole, durable and ready to be leased; see ``activate``.
 
         Args:
             signed: the release.
+            base: what is live, if it is whole.
             to_swap: whether the link is swapped next, which takes new modification times. Without it a whole version
                 is left as it is: processes may be reading it.
-
-        Raises:
-            Refused, BackedOff, StoreError, OSError: as ``activate``.
         """
         content, volume = signed.content, self._volume
         version = names.version_id(content.source.commit, signed.digest)
@@ -89,47 +94,54 @@ class Activator:
         with self._recorder.step(Step.VERIFY):
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):
+            made = Made(found.leaves)
             if to_swap:
-                self._stamp(version, found.leaves)
+                self._stamp(version, made, base)
             volume.root.fsync(volume.root.versions)  # the one after its rename may have failed
         else:
-            with self._unpacked(content) as (staging, leaves):
-                self._stamp(staging, leaves)
+            with self._unpacked(content, base) as (staging, made):
+                self._stamp(staging, made, base)
                 self._install(staging, version)
             if found is not None or is_live:
-                self._report_damage(version, found.differences(leaves) if found else sorted(leaves))
+                self._report_damage(version, found.differences(made.leaves) if found else sorted(made.leaves))
         volume.envelopes.keep_release(signed.raw)
         retire.make_lease(volume.root, version)
-        return version
+        return version, made
 
     @contextmanager
-    def _unpacked(self, content: Release) -> Iterator[tuple[str, dict[str, Leaf]]]:
+    def _unpacked(self, content: Release, base: Base | None) -> Iterator[tuple[str, Made]]:
         """Provide a new, verified tree under a temporary name in ``versions/``; removed unless it gets its own name."""
         digest, root = content.archive.sha256, self._volume.root
         self._backoff.check(digest)
         staging = fsio.random_name(fsio.TEMPORARY)
         try:
-            with fsio.anonymous_file(root.meta) as archive:
-                self._download(content, archive)
-                leaves = self._unpack(content, archive, staging)
+            self._check_limits(content)
+            made = self._patcher.make(content, base, staging) if base else None
+            if made is None:
+                with fsio.anonymous_file(root.meta) as archive:
+                    self._download(content, archive)
+                    made = Made(self._unpack(content, archive, staging))
             self._check(content, staging)
             self._backoff.succeeded(digest)
-            yield staging, leaves
-        except Refused as refusal:
-            self._backoff.failed(digest, refusal)
+            yield staging, made
+            fsio.discard(staging, root.versions)  # the damaged tree that had the name before
+        except BaseException as error:
+            discard(staging, root, base)
+            if isinstance(error, Refused):
+                self._backoff.failed(digest, error)
             raise
-        finally:
-            fsio.discard(staging, root.versions)
 
-    def _download(self, content: Release, into: BinaryIO) -> None:
+    def _check_limits(self, content: Release) -> None:
         signed, limits = content.archive, self._settings
         if max(signed.size, signed.unpacked_size) > limits.max_bytes:
             raise Refused(Reason.TOO_LARGE, f"release signs more bytes than --max-bytes {limits.max_bytes} allows")
         if signed.files > limits.max_files:
             raise Refused(Reason.TOO_LARGE, f"release signs {signed.files} files, --max-files is {limits.max_files}")
-        key = Layout(content.bundle).archive(signed.sha256)
+
+    def _download(self, content: Release, into: BinaryIO) -> None:
+        key = Layout(content.bundle).archive(content.archive.sha256)
         with self._recorder.step(Step.DOWNLOAD):
-            download(self._reader, key, signed, into, pace=self._pace, progress=self._recorder.fetched)
+            download(self._reader, key, content.archive, into, pace=self._pace, progress=self._recorder.fetched)
 
     def _unpack(self, content: Release, archive: BinaryIO, staging: str) -> dict[str, Leaf]:
         signed, limits, root = content.archive, self._settings, self._volume.root
@@ -155,19 +167,23 @@ class Activator:
         if found is None or not found.is_tree(content.tree):
             raise Refused(Reason.WRONG_TREE, "the check command changed the tree that it was to check")
 
-    def _stamp(self, name: str, leaves: Mapping[str, Leaf]) -> None:
+    def _stamp(self, name: str, made: Made, base: Base | None) -> None:
         """Give the incoming tree its times, relative to the version being left, and make it durable."""
         volume, settings = self._volume, self._settings
         leaving = volume.link.read() or (volume.state.live.version if volume.state.live else None)
         if settings.touch == "all" or leaving == name:
             leaving = None
+        known = base if base is not None and base.version == leaving else None
         last = max([volume.state.stamp, *(volume.stamp(v) for v in volume.versions())])
         stamp = stamps.next_stamp(time.time(), last)
         volume.update(stamp=stamp)
         with self._recorder.step(Step.STAMP), volume.opened(leaving) as left:
-            kept = stamps.times_of(left, leaves, stamp)
+            kept = stamps.times_of(left, made.leaves, stamp, known)
+            stamper = stamps.Stamper(
+                kept, stamp, durable=volume.root.durable, linked=made.linked if known is not None else ()
+            )
             with fsio.closing(fsio.directory(name, volume.root.versions)) as fd:
-                stamps.apply(fd, kept, stamp, durable=volume.root.durable)
+                stamper.directory(fd)
 
     def _install(self, staging: str, version: str) -> None:
         """Give a finished tree its name; a damaged one of that name is exchanged for it in one step, then removed."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from dagferry_shared.release import ArchiveInfo
+    from dagferry_shared.release import ArchiveInfo, DeltaInfo
     from dagferry_shared.store import BlobReader
 
 GRACE_SECONDS = 10.0  # the rate is not judged before
@@ -43,7 +43,13 @@ class Pace:
 
 
 def download(
-    reader: BlobReader, key: str, info: ArchiveInfo, into: BinaryIO, *, pace: Pace, progress: Callable[[int], None]
+    reader: BlobReader,
+    key: str,
+    info: ArchiveInfo | DeltaInfo,
+    into: BinaryIO,
+    *,
+    pace: Pace,
+    progress: Callable[[int], None],
 ) -> None:
     """Write an archive into an open file and check size and digest.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagferry_puller.logs import fields, log
+from dagferry_puller.reuse import Base
 from dagferry_puller.status import Repair, Step
 from dagferry_shared import envelope, names, release, times
 from dagferry_shared.errors import Refused
@@ -16,7 +17,8 @@ from dagferry_shared.rules import Signed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagferry_puller.disktree import Glance
+    from dagferry_puller.glance import Glance
+    from dagferry_puller.patch import Made
     from dagferry_puller.status import Recorder
     from dagferry_puller.volume import Volume
     from dagferry_shared.pointer import Pointer
@@ -79,14 +81,29 @@ class Keeper:
                 self.recheck(rules)
                 return
 
-    def took(self, version: str, signed: Signed[Release], rules: Rules) -> None:
-        """Note that a verified version was made live."""
+    def took(self, version: str, signed: Signed[Release], rules: Rules, made: Made) -> None:
+        """Note that a verified version was made live, and what is in it."""
         self.version, self.release, self.revoked = version, signed, None
         self._rules, self.damage, self._was_good = rules, None, True
         self.unkept = False
-        # Stamping changed every entry after the tree was verified, so the glance is now. What somebody who can write
-        # to the volume changes within these milliseconds is found by the next full check.
-        self._glance, self._verified_at, self._tree_is_good = self._volume.glance(version), self._clock(), True
+        # Stamping changed the other entries after the tree was verified, so the glance is now. What somebody who can
+        # write to the volume changes within these milliseconds is found by the next full check.
+        glance = self._volume.glance(version, made.leaves)
+        if glance is not None and not glance.confirms(made.linked):
+            glance = None  # a shared file was changed since: read all of it at the next look
+        self._glance, self._verified_at, self._tree_is_good = glance, self._clock(), True
+
+    def base(self) -> Base | None:
+        """Return what is live as a base for the next version; None if it is not whole, or not known well enough."""
+        glance = self._glance
+        if not self.intact or self.version is None or self.release is None or glance is None or not glance.is_learned:
+            return None
+        return Base(self.version, self.release.content.tree, glance, self.relinked)
+
+    def relinked(self) -> None:
+        """Note that this process made or removed hard links to files of the live version: their ctime is another."""
+        if self.version is not None and self._glance is not None:
+            self._volume.relinked(self.version, self._glance)
 
     def forget(self) -> None:
         """Note that nothing is live."""
@@ -150,6 +167,8 @@ class Keeper:
         with self._recorder.step(Step.VERIFY):
             found = self._volume.scan(version, content)
         self._tree_is_good = found is not None and found.is_tree(content.tree)
+        if found is not None and glance is not None and self._tree_is_good:
+            glance.learn(found.leaves)
         self._glance, self._verified_at = glance, now
         if changed and self._tree_is_good:
             log.debug("the live tree was read again: it is as it was signed", extra=fields(version=version))

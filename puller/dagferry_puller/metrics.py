@@ -127,6 +127,12 @@ def _seen(status: Status) -> list[Sample]:
 def _events(status: Status) -> Iterator[str]:
     yield from _family("syncs_total", "counter", "Syncs by outcome.", _counts("outcome", status.syncs))
     yield from _family("refusals_total", "counter", "Refusals by reason.", _counts("reason", status.refusals))
+    yield from _family(
+        "patches_total",
+        "counter",
+        "Versions made from the live one, or not, by result.",
+        _counts("result", status.patches),
+    )
     yield from _family("repairs_total", "counter", "Repairs by what was repaired.", _counts("what", status.repairs))
     yield from _family(
         "tree_changes_total", "counter", "Times that the live tree looked changed.", one(status.tree_changes)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
 from dagferry_puller.disktree import scan
+from dagferry_puller.reuse import copy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
+    from dagferry_puller.reuse import Base
     from dagferry_shared.gittree import Leaf
 
 NANO = 1_000_000_000
@@ -37,19 +40,22 @@ def unchanged(leaves: Mapping[str, Leaf], left: Mapping[str, Leaf]) -> frozenset
     return frozenset(path for path, leaf in leaves.items() if left.get(path) == leaf)
 
 
-def times_of(left: int | None, leaves: Mapping[str, Leaf], stamp: int) -> dict[str, int]:
+def times_of(left: int | None, leaves: Mapping[str, Leaf], stamp: int, base: Base | None = None) -> dict[str, int]:
     """Return the times to keep: those of unchanged files in the version being left.
 
     Args:
         left: its open directory; None: every file gets the stamp.
         leaves: files and links of the incoming version.
         stamp: seconds; a kept time is never later.
+        base: what is known of the version being left; None: it is read.
 
     Returns:
         Nanoseconds since 1970 by path.
     """
     if left is None:
         return {}
+    if base is not None:
+        return {path: min(base.mtime(path), stamp * NANO) for path in unchanged(leaves, base.leaves)}
     found = scan(left, max_files=2 * len(leaves) + 1000, max_bytes=1 << 62)
     return {path: min(_mtime(left, path), stamp * NANO) for path in unchanged(leaves, found.leaves)}
 
@@ -58,36 +64,66 @@ def _mtime(fd: int, path: str) -> int:
     return os.stat(path, dir_fd=fd, follow_symlinks=False).st_mtime_ns
 
 
-def apply(fd: int, kept: Mapping[str, int], stamp: int, *, durable: bool) -> None:
-    """Give a whole tree its times and make it durable, children before their directory.
+class Stamper:
+    """Gives a whole tree its times and makes it durable, children before their directory.
 
     Args:
-        fd: the tree's open directory.
-        kept: nanoseconds by path; all else gets the stamp.
+        kept: nanoseconds since 1970 by path; all else gets the stamp.
         stamp: seconds since 1970.
         durable: whether to fsync each file and directory.
+        linked: files that are hard links to the version being left, with their times: they are left alone.
     """
-    _apply(fd, "", kept, stamp * NANO, durable=durable)
 
+    def __init__(self, kept: Mapping[str, int], stamp: int, *, durable: bool, linked: Container[str] = ()) -> None:
+        self._kept = kept
+        self._stamp = stamp * NANO
+        self._durable = durable
+        self._linked = linked
 
-def _apply(fd: int, prefix: str, kept: Mapping[str, int], stamp: int, *, durable: bool) -> None:
-    with os.scandir(fd) as entries:
-        children = [entry.name for entry in entries]
-    for name in children:
-        path = prefix + name
-        mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
-        if stat.S_ISDIR(mode):
-            with fsio.closing(fsio.directory(name, fd)) as child:
-                _apply(child, path + "/", kept, stamp, durable=durable)
-            continue
-        moment = kept.get(path, stamp)
-        if stat.S_ISLNK(mode):
-            os.utime(name, ns=(moment, moment), dir_fd=fd, follow_symlinks=False)
-            continue
-        with fsio.closing(os.open(name, fsio.READ, dir_fd=fd)) as file:
-            os.utime(file, ns=(moment, moment))
-            if durable:
+    def directory(self, fd: int, prefix: str = "") -> None:
+        """Stamp everything in an open directory, then itself."""
+        with os.scandir(fd) as entries:
+            children = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for name, is_directory in children:
+            path = prefix + name
+            if is_directory:
+                with fsio.closing(fsio.directory(name, fd)) as child:
+                    self.directory(child, path + "/")
+            elif path not in self._linked or self._kept.get(path, self._stamp) == self._stamp:
+                self._entry(fd, name, self._kept.get(path, self._stamp))
+        os.utime(fd, ns=(self._stamp, self._stamp))
+        if self._durable:
+            os.fsync(fd)
+
+    def _entry(self, parent: int, name: str, moment: int) -> None:
+        info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISLNK(info.st_mode):
+            os.utime(name, ns=(moment, moment), dir_fd=parent, follow_symlinks=False)
+            return
+        if info.st_nlink > 1 and info.st_mtime_ns != moment:
+            _unshare(parent, name)
+        with fsio.closing(os.open(name, fsio.READ, dir_fd=parent)) as file:
+            if info.st_mtime_ns != moment or info.st_nlink == 1:
+                os.utime(file, ns=(moment, moment))
+            if self._durable:
                 os.fsync(file)
-    os.utime(fd, ns=(stamp, stamp))
-    if durable:
-        os.fsync(fd)
+
+
+def _unshare(parent: int, name: str) -> None:
+    """Put a copy in a file's place: other versions share it, and are to keep its time."""
+    mode = stat.S_IMODE(os.fstat(parent).st_mode)
+    temporary = fsio.random_name(fsio.TEMPORARY)
+    os.fchmod(parent, mode | 0o200)
+    try:
+        with fsio.closing(os.open(name, fsio.READ, dir_fd=parent)) as old:
+            info = os.fstat(old)
+            with fsio.closing(os.open(temporary, fsio.CREATE, 0o600, dir_fd=parent)) as new:
+                copy(old, new, info.st_size)
+                os.fchmod(new, stat.S_IMODE(info.st_mode))
+        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=parent)
+        raise
+    finally:
+        os.fchmod(parent, mode)

@@ -62,6 +62,15 @@ class Repair(StrEnum):
     ROOT = "root"
 
 
+class Patch(StrEnum):
+    """How making a version from the live one ended; after all but the first the whole archive is taken."""
+
+    MADE = "made"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class LiveInfo:
     """The version that is live.
@@ -149,6 +158,7 @@ class Status:
         syncs: by outcome.
         refusals: by reason.
         repairs: by what was repaired.
+        patches: versions made from the live one and a delta, or not (refused, unavailable, failed), by result.
         steps: histograms of seconds by step.
         deliveries: histogram of publish-to-live seconds.
         airflow: the Airflow that is told of swaps; None without --airflow.
@@ -184,6 +194,7 @@ class Status:
     syncs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     refusals: dict[str, int] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Repair, 0))
+    patches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Patch, 0))
     steps: dict[str, Histogram] = field(default_factory=lambda: {s: Histogram.empty(STEP_BUCKETS) for s in Step})
     deliveries: Histogram = field(default_factory=lambda: Histogram.empty(DELIVERY_BUCKETS))
     airflow: AirflowInfo | None = None
@@ -259,6 +270,12 @@ class Recorder:
                 repairs={**repairs, what: repairs[what] + 1},
                 tampered=self._status.tampered + tampered,
             )
+
+    def patched(self, result: Patch) -> None:
+        """Count an attempt to make a version from the live one."""
+        with self._lock:
+            patches = self._status.patches
+            self._status = replace(self._status, patches={**patches, result: patches[result] + 1})
 
     def refused(self, reason: Reason) -> None:
         """Count a refusal; equivocation is an alarm of its own: a key or a publisher is broken."""

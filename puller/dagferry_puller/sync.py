@@ -267,8 +267,8 @@ class Puller:
 
     def _activate(self, rules: Rules, signed: Signed[Release]) -> None:
         before = self.keeper.version
-        version = self._activator.activate(signed)
-        self.keeper.took(version, signed, rules)  # from here on it is live, whatever fails
+        version, made = self._activator.activate(signed, self.keeper.base())
+        self.keeper.took(version, signed, rules, made)  # from here on it is live, whatever fails
         self._volume.went_live(version)
         source = signed.content.source
         details = fields(version=version, ref=source.ref, before=before)
@@ -277,7 +277,10 @@ class Puller:
     def _retire(self, outcome: Outcome) -> None:
         if outcome is Outcome.SWAPPED or time.monotonic() - self._retired_at >= _RETIRE_SECONDS:
             with self._recorder.step(Step.RETIRE):
-                self._recorder.update(versions=self._volume.retire())
+                before, after = len(self._volume.versions()), self._volume.retire()
+            if after != before:
+                self.keeper.relinked()  # what went may have been hard links to files of the live version
+            self._recorder.update(versions=after)
             self._retired_at = time.monotonic()
 
     # What others see

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagferry_puller import disktree, fsio, retire, state
 from dagferry_puller.envelopes import Envelopes
+from dagferry_puller.glance import Glance
 from dagferry_puller.link import Link
 from dagferry_shared import names, times
 from dagferry_shared.errors import Refused
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dagferry_puller.options import Settings
     from dagferry_puller.root import Root
+    from dagferry_shared.gittree import Leaf
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.release import Release
     from dagferry_shared.rules import Seen, Signed
@@ -77,17 +79,28 @@ class Volume:
         with self.opened(version) as fd:
             return None if fd is None else disktree.scan_for(fd, release)
 
-    def glance(self, version: str) -> disktree.Glance | None:
-        """Note what stat tells of a version; None if it cannot tell: then the version is worth reading again."""
+    def glance(self, version: str, leaves: Mapping[str, Leaf] | None = None) -> Glance | None:
+        """Note what stat tells of a version; None if it cannot tell: then the version is worth reading again.
+
+        Args:
+            version: id.
+            leaves: what was read of it, or written, if that is known.
+        """
         with suppress(OSError), self.opened(version) as fd:
-            return None if fd is None else disktree.Glance(fd)
+            return None if fd is None else Glance(fd, leaves)
         return None
 
-    def holds(self, version: str, glance: disktree.Glance) -> bool:
+    def holds(self, version: str, before: Glance) -> bool:
         """Tell whether stat still tells the same of a version."""
         with suppress(OSError), self.opened(version) as fd:
-            return fd is not None and glance.holds(fd)
+            return fd is not None and before.holds(fd)
         return False
+
+    def relinked(self, version: str, before: Glance) -> None:
+        """Let a glance know that this process made or removed hard links to files of the version."""
+        with suppress(OSError), self.opened(version) as fd:
+            if fd is not None:
+                before.relinked(fd)
 
     def stamp(self, version: str) -> int:
         """Return the whole second that a version got when it last went live: each swap gives a higher one."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_puller import disktree, options
+from dagferry_puller import options
+from dagferry_puller import volume as volumes
+from dagferry_puller.glance import Glance
 from dagferry_puller.root import Root
 from dagferry_puller.volume import Volume
 from support.bundles import Symlink, commit_id
@@ -70,10 +72,10 @@ def test_version_that_is_not_there_or_cannot_be_looked_at_is_worth_a_whole_look(
     assert volume.glance(other) is None
     assert not volume.holds(other, before)
 
-    def failing(_: int) -> disktree.Glance:
+    def failing(*_: object) -> Glance:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(disktree, "Glance", failing)
+    monkeypatch.setattr(volumes, "Glance", failing)
     assert volume.glance(VERSION) is None
 
 

@@ -191,7 +191,7 @@ def test_staging_that_vanishes_is_an_error_and_nothing_is_live(bench: Target, mo
     def failing(*_: Any, **__: Any) -> None:
         raise OSError(5, "I/O error")
 
-    monkeypatch.setattr(stamps, "apply", failing)
+    monkeypatch.setattr(stamps.Stamper, "directory", failing)
     with pytest.raises(OSError, match="I/O"):
         bench.puller.sync()
     assert os.listdir(bench.path / "versions") == []

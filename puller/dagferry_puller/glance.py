@@ -1,0 +1,156 @@
+"""What stat told of every entry of a tree, and on request what was read there: cheap to keep, cheap to compare."""
+
+from __future__ import annotations
+
+import os
+import stat
+from array import array
+from typing import TYPE_CHECKING
+
+from dagferry_puller import fsio
+from dagferry_shared.gittree import Leaf, Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_POSITIVE = (1 << 63) - 1
+_BLOB = 32  # bytes of a blob's id
+_TOLD, _KEPT = 2, 4  # numbers of an entry in the two arrays
+
+
+class Glance:
+    """What stat told of every entry of a tree, cheap to ask again: it is something else after every change.
+
+    The ctime of a file changes with its content, mode, owner, times and links, that of a directory with its names, and
+    it cannot be set back without privileges. What hides from it: a second change within one tick of the file system's
+    clock, a store through a memory mapping that was made before, and rot on the disk. They are for the full check.
+
+    Args:
+        fd: the tree's open directory.
+        leaves: what was read there, if it was.
+
+    Raises:
+        OSError: the tree changed meanwhile, or cannot be read.
+    """
+
+    def __init__(self, fd: int, leaves: Mapping[str, Leaf] | None = None) -> None:
+        self._top = _identity(fd)
+        self._paths: list[str] = []
+        self._told = array("q")  # ctime, size
+        self._kept = array("q")  # inode, mtime, mode, links
+        self._blobs = b""
+        pending = [""]
+        while pending:  # a directory's own times come before its names, so that a name that is added meanwhile shows
+            above = pending.pop()
+            with fsio.closing(fsio.directory(above or ".", fd)) as directory, os.scandir(directory) as listing:
+                for entry in listing:
+                    info = entry.stat(follow_symlinks=False)
+                    self._paths.append(f"{above}/{entry.name}" if above else entry.name)
+                    self._told.extend((info.st_ctime_ns, info.st_size))
+                    self._kept.extend(_lasting(info))
+                    if stat.S_ISDIR(info.st_mode):
+                        pending.append(self._paths[-1])
+        if leaves is not None:
+            self.learn(leaves)
+
+    def holds(self, fd: int) -> bool:
+        """Tell whether all of the tree is as it was."""
+        look, told = os.stat, array("q")
+        try:
+            for path in self._paths:
+                info = look(path, dir_fd=fd, follow_symlinks=False)
+                told.extend((info.st_ctime_ns, info.st_size))
+        except OSError:
+            return False
+        return told == self._told and _identity(fd) == self._top
+
+    def relinked(self, fd: int) -> None:
+        """Look again after this process made or removed hard links to files of the tree, and allow for just that.
+
+        A file whose number of links is another one may have another ctime. Any other difference is left to be found
+        by ``holds``: nothing is noted then.
+        """
+        look, told, kept = os.stat, array("q"), array("q")
+        try:
+            for at, path in enumerate(self._paths):
+                info = look(path, dir_fd=fd, follow_symlinks=False)
+                told.extend((info.st_ctime_ns, info.st_size))
+                kept.extend(_lasting(info))
+                if not self._is_relinked(at, info):
+                    return
+        except OSError:
+            return
+        if _identity(fd) == self._top:
+            self._told, self._kept = told, kept
+
+    def _is_relinked(self, at: int, info: os.stat_result) -> bool:
+        if info.st_ctime_ns == self._told[_TOLD * at]:
+            return True
+        links = self._kept[_KEPT * at + 3]
+        return stat.S_ISREG(info.st_mode) and info.st_nlink != links and self._lasts(at, info)
+
+    def _lasts(self, at: int, info: os.stat_result) -> bool:
+        """Tell whether all but ctime and links is as it was."""
+        inode, mtime, mode, _ = _lasting(info)
+        kept = self._kept
+        return (inode, mtime, mode, info.st_size) == (*kept[_KEPT * at : _KEPT * at + 3], self._told[_TOLD * at + 1])
+
+    # What was read there
+
+    def learn(self, leaves: Mapping[str, Leaf]) -> None:
+        """Keep what was read of the tree; nothing if that is not just the files that were glanced at."""
+        none, blobs = bytes(_BLOB), []
+        for at, path in enumerate(self._paths):
+            leaf = leaves.get(path)
+            if (leaf is None) != stat.S_ISDIR(self._kept[_KEPT * at + 2]):
+                return
+            blobs.append(bytes.fromhex(leaf.blob) if leaf else none)
+        self._blobs = b"".join(blobs)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it is known what was read there."""
+        return bool(self._blobs)
+
+    def leaves(self) -> dict[str, Leaf]:
+        """Return what was read there."""
+        blobs, kept, found = self._blobs, self._kept, {}
+        for at, path in enumerate(self._paths):
+            mode = kept[_KEPT * at + 2]
+            if not stat.S_ISDIR(mode):
+                found[path] = Leaf(_mode(mode), blobs[_BLOB * at : _BLOB * at + _BLOB].hex())
+        return found
+
+    def places(self) -> dict[str, int]:
+        """Return the number by which the next methods know each path."""
+        return {path: at for at, path in enumerate(self._paths)}
+
+    def confirms(self, ctimes: Mapping[str, int]) -> bool:
+        """Tell whether these files have the ctime that they had before."""
+        told = self._told
+        return not ctimes or all(
+            told[_TOLD * at] == ctimes.get(path, told[_TOLD * at]) for at, path in enumerate(self._paths)
+        )
+
+    def mtime(self, place: int) -> int:
+        """Return an entry's modification time in nanoseconds since 1970."""
+        return self._kept[_KEPT * place + 1]
+
+    def is_same(self, place: int, info: os.stat_result) -> bool:
+        """Tell whether an entry is still what was read: same inode, size, times, mode."""
+        return info.st_ctime_ns == self._told[_TOLD * place] and self._lasts(place, info)
+
+
+def _mode(mode: int) -> Mode:
+    if stat.S_ISLNK(mode):
+        return Mode.LINK
+    return Mode.EXECUTABLE if mode & stat.S_IXUSR else Mode.FILE
+
+
+def _lasting(info: os.stat_result) -> tuple[int, int, int, int]:
+    return info.st_ino & _POSITIVE, info.st_mtime_ns, info.st_mode, info.st_nlink
+
+
+def _identity(fd: int) -> tuple[int, int, int]:
+    top = os.fstat(fd)
+    return top.st_dev, top.st_ino, top.st_ctime_ns
