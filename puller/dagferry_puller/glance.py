@@ -64,19 +64,25 @@ class Glance:
             return False
         return told == self._told and _identity(fd) == self._top
 
-    def relinked(self, fd: int) -> None:
+    def relinked(self, fd: int, ctimes: Mapping[str, int] | None = None) -> None:
         """Look again after this process made or removed hard links to files of the tree, and allow for just that.
 
         A file whose number of links is another one may have another ctime. Any other difference is left to be found
-        by ``holds``: nothing is noted then.
+        by ``holds``: nothing is noted then. So what hides is a change with size, mode and mtime kept, between the
+        last look and this one, of a file whose links changed, too.
+
+        Args:
+            fd: the tree's open directory.
+            ctimes: right after links were made, in nanoseconds by path: what those files must have.
         """
         look, told, kept = os.stat, array("q"), array("q")
         try:
             for at, path in enumerate(self._paths):
                 info = look(path, dir_fd=fd, follow_symlinks=False)
-                told.extend((info.st_ctime_ns, info.st_size))
+                ctime = info.st_ctime_ns
+                told.extend((ctime, info.st_size))
                 kept.extend(_lasting(info))
-                if not self._is_relinked(at, info):
+                if not self._is_relinked(at, info) or (ctimes and ctimes.get(path, ctime) != ctime):
                     return
         except OSError:
             return

@@ -15,7 +15,7 @@ from dagferry_shared.errors import Refused
 from dagferry_shared.rules import Signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dagferry_puller.glance import Glance
     from dagferry_puller.patch import Made
@@ -100,10 +100,10 @@ class Keeper:
             return None
         return Base(self.version, self.release.content.tree, glance, self.relinked)
 
-    def relinked(self) -> None:
+    def relinked(self, ctimes: Mapping[str, int] | None = None) -> None:
         """Note that this process made or removed hard links to files of the live version: their ctime is another."""
         if self.version is not None and self._glance is not None:
-            self._volume.relinked(self.version, self._glance)
+            self._volume.relinked(self.version, self._glance, ctimes)
 
     def forget(self) -> None:
         """Note that nothing is live."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dagferry_puller import fsio
 from dagferry_puller.backoff import BackedOff
 from dagferry_puller.download import download
+from dagferry_puller.exits import line_for
 from dagferry_puller.logs import log
 from dagferry_puller.reuse import DiskBase, Reuse
 from dagferry_puller.status import Patch, Step
@@ -136,7 +137,7 @@ class Patcher:
         for path, target in patched.links.items():
             sink.link(path, target)
         sink.finish()
-        return Made(patched.leaves, reuse.linked)
+        return Made(patched.leaves, base.linked)
 
     def _report(self, error: Exception) -> None:
         result = Patch.FAILED
@@ -146,7 +147,7 @@ class Patcher:
         elif isinstance(error, (StoreError, BackedOff)):
             result = Patch.UNAVAILABLE
         self._recorder.patched(result)
-        log.warning("the version is not made from the live one, its whole archive is taken: %s", error)
+        log.warning("the version is not made from the live one, its whole archive is taken: %s", line_for(error))
 
 
 def _unchanged(base: Base, disk: DiskBase) -> Patched:
@@ -160,8 +161,9 @@ def _unchanged(base: Base, disk: DiskBase) -> Patched:
 
 def discard(staging: str, root: Root, base: Base | None) -> None:
     """Remove a tree that did not get its name, and let the live version's keeper know of the links that go with it."""
-    if base is not None:
-        base.relinked()
+    if base is not None and base.linked:
+        base.relinked(base.linked)
     fsio.discard(staging, root.versions)
-    if base is not None:
-        base.relinked()
+    if base is not None and base.linked:
+        base.relinked(None)
+        base.linked.clear()

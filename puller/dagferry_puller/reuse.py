@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dagferry_shared.archive.extract import Extractor
     from dagferry_shared.gittree import Leaf
 
+    Relinked = Callable[[Mapping[str, int] | None], None]
+
 _CHUNK = 256 * 1024
 _MAX_LINKS = 10_000  # of one file; ext4 takes 65,000
 # What a file system says that has no hard links, has enough of them, or does not give us this one.
@@ -38,12 +40,17 @@ class Base:
         version: its id.
         tree: its git tree id.
         leaves: its files and symlinks.
-        relinked: to be called when hard links to its files were made or removed and it stays live.
+        linked: ctime in nanoseconds, right after the link was made, of each file that has one more now.
+        relinked: to be called when hard links to its files were made or removed and it stays live, with ``linked`` if
+            they were made.
     """
 
-    def __init__(self, version: str, tree: str, glance: Glance, relinked: Callable[[], None]) -> None:
+    def __init__(
+        self, version: str, tree: str, glance: Glance, relinked: Callable[[Mapping[str, int] | None], None]
+    ) -> None:
         self.version = version
         self.tree = tree
+        self.linked: dict[str, int] = {}
         self.relinked = relinked
         self.leaves: Mapping[str, Leaf] = glance.leaves()
         self._glance = glance
@@ -120,9 +127,6 @@ class Reuse:
         root: its open directory.
         into: makes the new tree.
         link: whether hard links may be made; else everything is copied.
-
-    Attributes:
-        linked: ctime in nanoseconds, right after the link was made, of each file that is a hard link now.
     """
 
     def __init__(self, base: Base, root: int, into: Extractor, *, link: bool) -> None:
@@ -131,7 +135,6 @@ class Reuse:
         self._into = into
         self._link = link
         self._me = os.geteuid()
-        self.linked: dict[str, int] = {}
 
     def fill(self, paths: Iterable[str]) -> None:
         """Bring regular files over.
@@ -164,7 +167,7 @@ class Reuse:
         after = os.stat(name, dir_fd=into, follow_symlinks=False)
         if _lasting(before) != _lasting(after):
             raise _changed(path)
-        self.linked[path] = after.st_ctime_ns
+        self._base.linked[path] = after.st_ctime_ns
         return True
 
     def _may_be_linked(self, info: os.stat_result) -> bool:

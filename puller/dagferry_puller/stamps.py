@@ -91,6 +91,9 @@ class Stamper:
                     self.directory(child, path + "/")
             elif path not in self._linked or self._kept.get(path, self._stamp) == self._stamp:
                 self._entry(fd, name, self._kept.get(path, self._stamp))
+        mode = stat.S_IMODE(os.fstat(fd).st_mode)
+        if mode & stat.S_IWUSR:  # after ``_unshare``, also one that a crash came after
+            os.fchmod(fd, mode & ~stat.S_IWUSR)
         os.utime(fd, ns=(self._stamp, self._stamp))
         if self._durable:
             os.fsync(fd)
@@ -110,10 +113,9 @@ class Stamper:
 
 
 def _unshare(parent: int, name: str) -> None:
-    """Put a copy in a file's place: other versions share it, and are to keep its time."""
-    mode = stat.S_IMODE(os.fstat(parent).st_mode)
+    """Put a copy in the place of a file that other versions share; leaves the directory writable."""
+    os.fchmod(parent, stat.S_IMODE(os.fstat(parent).st_mode) | stat.S_IWUSR)
     temporary = fsio.random_name(fsio.TEMPORARY)
-    os.fchmod(parent, mode | 0o200)
     try:
         with fsio.closing(os.open(name, fsio.READ, dir_fd=parent)) as old:
             info = os.fstat(old)
@@ -125,5 +127,3 @@ def _unshare(parent: int, name: str) -> None:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=parent)
         raise
-    finally:
-        os.fchmod(parent, mode)

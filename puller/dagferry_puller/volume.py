@@ -96,11 +96,11 @@ class Volume:
             return fd is not None and before.holds(fd)
         return False
 
-    def relinked(self, version: str, before: Glance) -> None:
+    def relinked(self, version: str, before: Glance, ctimes: Mapping[str, int] | None = None) -> None:
         """Let a glance know that this process made or removed hard links to files of the version."""
         with suppress(OSError), self.opened(version) as fd:
             if fd is not None:
-                before.relinked(fd)
+                before.relinked(fd, ctimes)
 
     def stamp(self, version: str) -> int:
         """Return the whole second that a version got when it last went live: each swap gives a higher one."""

@@ -46,7 +46,7 @@ def check_end(traced: Traced, *, may_be_well: bool) -> None:
     """Demand an exit code that is documented, and one line that says why."""
     assert "Traceback" not in traced.stderr
     lines = [line for line in traced.stderr.splitlines() if "ERROR" in line or "error:" in line]
-    told = [line for line in lines if "ALARM" not in line]
+    told = [line for line in lines if "ALARM" not in line and " WARNING " not in line]
     if traced.code == 0:
         assert may_be_well, "the error was passed over"
         assert told == []
@@ -76,7 +76,7 @@ def test_error_of_each_call_leaves_the_old_tree_and_no_debris(
         yard.fresh()
         found = yard.start(f"{call.name}:error={error}:when={call.nth}", names=[call.name])
         warned = "cannot remove the leftover" in found.stderr
-        check_end(found, may_be_well=error == "EINTR" or call.name in TOLERATED)
+        check_end(found, may_be_well=error == "EINTR" or call.name in TOLERATED or scenario.forgiving)
         yard.check_reader()
         yard.check_memory()
         assert warned or yard.debris() == []

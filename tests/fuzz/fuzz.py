@@ -28,7 +28,7 @@ PATHS = [os.fspath(path) for path in (TESTS, ROOT / "shared", ROOT / "publisher"
 MEMORY_MIB = 192  # atheris and the parsers take about 70
 INPUT_SECONDS = 10
 MAX_INPUT = 64 * 1024  # bytes
-NAMES = ("envelope", "release", "pointer", "trust", "state", "archive", "tar", "frame", "notification")
+NAMES = ("envelope", "release", "pointer", "trust", "state", "archive", "tar", "frame", "delta", "notification")
 
 
 def fuzz_one(name: str, arguments: list[str]) -> None:

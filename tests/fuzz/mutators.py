@@ -14,7 +14,8 @@ import zstandard
 
 from dagferry_shared import envelope as dsse
 from dagferry_shared import pointer, release
-from support import handmade
+from golden import content
+from support import deltas, handmade
 from support.docs import CI, OPERATOR, changed, places
 from support.tars import patch
 
@@ -146,6 +147,22 @@ def archive(data: bytes, most: int, rng: random.Random, mutate: Bytes) -> bytes:
     flags = {"write_checksum": True, "write_content_size": True, "write_dict_id": False}
     parameters = zstandard.ZstdCompressionParameters.from_level(rng.choice((1, 3, 9)), **flags)
     return zstandard.ZstdCompressor(compression_params=parameters).compress(inside)
+
+
+def delta(data: bytes, most: int, rng: random.Random, mutate: Bytes) -> bytes:
+    """Change the head's lists or the body's tar, and wrap them in right frames; the base is the golden delta's."""
+    how = rng.random()
+    if how < 0.3:
+        return mutate(data, most)
+    head = deltas.head(["dags/etl.py"], ["dags/old.py"])
+    body = deltas.tar_of(content.entries(content.BASE), content.entries(content.FILES))
+    if how < 0.6:
+        names = [*content.BASE, "lib", "..", "z"]
+        lists = [sorted(rng.sample(names, rng.randint(0, 3)), key=str.encode) for _ in range(2)]
+        head = deltas.head(*lists) if rng.random() < 0.8 else document(head, most, rng, mutate)
+    if how > 0.5:
+        body = tar(body, most, rng, mutate)
+    return (handmade.frame(head) + handmade.frame(body))[:most]
 
 
 def frame(data: bytes, most: int, rng: random.Random, mutate: Bytes) -> bytes:

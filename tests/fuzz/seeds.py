@@ -9,7 +9,8 @@ import json
 from pathlib import Path
 
 from dagferry_shared import envelope
-from support import hostile_frames, hostile_names, hostile_tars
+from golden import content
+from support import deltas, hostile_frames, hostile_names, hostile_tars
 from support.handmade import frame, link, member, tar
 
 HERE = Path(__file__).parent / "seeds"
@@ -91,6 +92,20 @@ def _frames() -> dict[str, bytes]:
     }
 
 
+def _deltas() -> dict[str, bytes]:
+    """Return deltas from the golden base."""
+    base, tree = content.entries(content.BASE), content.entries(content.FILES)
+    return {
+        "nothing-changes": deltas.make(base, base),
+        "removes-nothing": deltas.make(base, tree, removed=[]),
+        "removes-what-is-not-there": deltas.make(base, tree, removed=["z"]),
+        "holds-what-is-there": deltas.make(base, tree, entries=base),
+        "no-prefix": deltas.make(base, tree, prefix=[]),
+        "head-with-spaces": deltas.make(base, tree, head=b'{"prefix": [], "removed": []}'),
+        "body-alone": frame((GOLDEN / "delta.tar").read_bytes()),
+    }
+
+
 def make() -> dict[str, dict[str, bytes]]:
     """Return all seeds by parser and name, those that were found aside."""
     documents = {
@@ -105,6 +120,7 @@ def make() -> dict[str, dict[str, bytes]]:
     made["tar"] = {"valid": (GOLDEN / "archive.tar").read_bytes(), **_tars()}
     made["archive"] = {"valid": (GOLDEN / "archive.tar.zst").read_bytes()}
     made["archive"] |= {name: frame(data) for name, data in list(_tars().items())[::4]}
+    made["delta"] = {"valid": (GOLDEN / "delta.tar.zst").read_bytes(), **_deltas()}
     made["frame"] = {"valid": frame(b"hello"), **_frames()}
     made["notification"] = _HEADS
     return made

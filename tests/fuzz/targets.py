@@ -10,13 +10,16 @@ import io
 from typing import TYPE_CHECKING
 
 from dagferry_puller import httpwire, state
-from dagferry_shared import envelope, pointer, release, trust
+from dagferry_shared import envelope, gittree, pointer, release, trust
 from dagferry_shared.archive import header
+from dagferry_shared.archive.delta import read_delta
 from dagferry_shared.archive.frame import check_frame, decompress
 from dagferry_shared.archive.reader import Limits, read_archive, read_tar
 from dagferry_shared.envelope import Envelope
 from dagferry_shared.errors import Refused
 from fuzz import mutators
+from golden import content
+from support import deltas
 from support.docs import CI, CI_2, CI_RETIRED, OPERATOR
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 LIMITS = Limits(max_files=10_000, max_bytes=16 * 1024**2)
 KEYS = [signer.public for signer in (CI, CI_2, CI_RETIRED, OPERATOR)]
+DELTA_BASE = content.entries(content.BASE)
 MAX_FRAME = 16 * 1024**2  # bytes that a frame may claim here
 
 
@@ -46,9 +50,9 @@ class Copier:
     def tar(self, mtime: int) -> bytes:
         """Return the one canonical tar of all that was taken."""
         rows = []
-        for path, (content, executable, target) in sorted(self.entries.items()):
-            rows.append(header.encode(header.Header(path, executable, len(content), mtime, target)) + content)
-            rows.append(b"\0" * header.padding(len(content)))
+        for path, (data, executable, target) in sorted(self.entries.items()):
+            rows.append(header.encode(header.Header(path, executable, len(data), mtime, target)) + data)
+            rows.append(b"\0" * header.padding(len(data)))
         return b"".join(rows) + b"\0" * 1024
 
 
@@ -97,6 +101,17 @@ def _archive(data: bytes) -> None:
     assert len(copier.tar(manifest.mtime)) == manifest.tar_size
 
 
+def _delta(data: bytes) -> None:
+    base = deltas.MemoryBase(DELTA_BASE)
+    patched = read_delta(io.BytesIO(data), LIMITS, base, Copier())
+    assert patched.tree == gittree.tree_id(patched.leaves)
+    assert patched.links.keys() == {path for path, leaf in patched.leaves.items() if leaf.mode is gittree.Mode.LINK}
+    for path, leaf in patched.leaves.items():
+        assert (base.leaves.get(path) != leaf) is (path in patched.changed)
+    read_again = read_delta(io.BytesIO(data), LIMITS, base)
+    assert read_again == patched
+
+
 def _frame(data: bytes) -> None:
     source = io.BytesIO(data)
     found = check_frame(source)
@@ -118,6 +133,7 @@ PARSERS: dict[str, Target] = {
     "state": _state,
     "archive": _archive,
     "tar": _tar,
+    "delta": _delta,
     "frame": _frame,
     "notification": _notification,
 }
@@ -144,6 +160,7 @@ MUTATORS: dict[str, mutators.Mutator] = {
     "trust": mutators.document,
     "state": mutators.document,
     "archive": mutators.archive,
+    "delta": mutators.delta,
     "tar": mutators.tar,
     "frame": mutators.frame,
 }

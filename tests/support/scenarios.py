@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagferry_puller import state
+from support import deltas
+from support.bundles import small_tree
 from support.wrecks import DAMAGED, ON, Scenario, Yard
 
 if TYPE_CHECKING:
@@ -73,9 +75,29 @@ def _fetch(yard: Yard) -> Published:
     return live
 
 
+def _update_by_delta(yard: Yard) -> Published:
+    yard.bring("one")
+    yard.older = yard.simulator.last
+    changed = {"etl.py": "VERSION = 'two'\n", "lib/new/n.py": "N = 1\n", "names/ä.txt": None}
+    tree = {path: value for path, value in (small_tree("one") | changed).items() if value is not None}
+    return deltas.publish(yard.simulator, small_tree("one"), tree, "two")
+
+
+def _rollback_of_delta(yard: Yard) -> Published:
+    """The files of the version that comes back are shared with the one before it: they get copies with new times."""
+    yard.bring("one")
+    first = yard.simulator.publish(small_tree("one"), "one again")
+    yard.pull(keep="9")
+    yard.older = deltas.publish(yard.simulator, small_tree("one"), small_tree("two"), "two")
+    yard.pull(keep="9")
+    return yard.simulator.again(first)
+
+
 KEEP_ONE = {"keep": "1", "keep-hours": "0"}
 SCENARIOS = (
     Scenario("first-sync", _first, linkless=True),
+    Scenario("update-by-delta", _update_by_delta, KEEP_ONE, forgiving=True),
+    Scenario("rollback-of-delta", _rollback_of_delta, shared=True),
     Scenario("update", _update, {"link": "live/dags"}),
     Scenario("rollback", _rollback, {"touch": "all"}),
     Scenario("repair-tree", _damaged_tree),

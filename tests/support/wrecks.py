@@ -44,6 +44,8 @@ class Scenario:
         linkless: whether a reader may find no link, or one that leads nowhere: there was none before, or somebody had
             taken it, or the file system cannot exchange two directories.
         inject: faults that every start has, such as a call that the file system does not know.
+        forgiving: whether an error may end well: there is another way to the same tree.
+        shared: whether hard links between versions are put back with the root; else each gets files of its own.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=dict)
     linkless: bool = False
     inject: tuple[str, ...] = ()
+    forgiving: bool = False
+    shared: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -96,7 +100,7 @@ class Yard:
         self._seen = self._memory()
         self.linked = self.target_of_link()
         if self.path.exists():
-            shutil.copytree(self.path, self._template, symlinks=True)
+            self._copy(self.path, self._template)
 
     # Starts
 
@@ -143,7 +147,13 @@ class Yard:
         """Put the root back as it was before the start."""
         self._remove()
         if self._template.exists():
-            shutil.copytree(self._template, self.path, symlinks=True)
+            self._copy(self._template, self.path)
+
+    def _copy(self, source: Path, to: Path) -> None:
+        if self.scenario.shared:
+            subprocess.run(["cp", "-a", source, to], check=True)
+        else:
+            shutil.copytree(source, to, symlinks=True)
 
     def _remove(self) -> None:
         with fsio.closing(os.open(self.path.parent, fsio.DIRECTORY)) as parent:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dagferry_puller import options
+from dagferry_puller import disktree, options
 from dagferry_puller import volume as volumes
 from dagferry_puller.glance import Glance
 from dagferry_puller.root import Root
 from dagferry_puller.volume import Volume
 from support.bundles import Symlink, commit_id
-from support.tampering import CONTENT, DEEP, tree
+from support.tampering import CONTENT, DEEP, edit_with_size_and_times_kept, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,6 +94,84 @@ def test_name_that_comes_while_the_directory_is_listed_shows(volume: Volume, mon
     monkeypatch.undo()
     assert before
     assert not volume.holds(VERSION, before)
+
+
+def test_links_of_ours_do_not_show_once_they_are_told(volume: Volume, tmp_path: Path) -> None:
+    before = volume.glance(VERSION)
+    assert before
+    os.link(version_of(volume) / DEEP, tmp_path / "other")
+    assert not volume.holds(VERSION, before)
+    volume.relinked(VERSION, before)
+    assert volume.holds(VERSION, before)
+    (tmp_path / "other").unlink()
+    assert not volume.holds(VERSION, before)
+    volume.relinked(VERSION, before)
+    assert volume.holds(VERSION, before)
+
+
+def link_all(volume: Volume, to: Path) -> dict[str, int]:
+    """Link every file of the version into another directory; return what ctimes that left."""
+    found = {}
+    for number, path in enumerate(sorted(version_of(volume).rglob("*"))):
+        if path.is_file() and not path.is_symlink():
+            os.link(path, to / f"other-{number}")
+            found[str(path.relative_to(version_of(volume)))] = path.stat().st_ctime_ns
+    return found
+
+
+@pytest.mark.parametrize("change", CONTENT)
+def test_no_change_hides_behind_links_that_were_made_before(volume: Volume, tmp_path: Path, change: Change) -> None:
+    (tmp_path / "outside").mkdir()
+    before = volume.glance(VERSION)
+    assert before
+    ctimes = link_all(volume, tmp_path)
+    change(version_of(volume), tmp_path / "outside")
+    volume.relinked(VERSION, before, ctimes)
+    assert not volume.holds(VERSION, before)
+
+
+@pytest.mark.parametrize("change", CONTENT)
+def test_change_behind_links_of_unknown_times_shows_unless_size_and_times_are_kept(
+    volume: Volume, tmp_path: Path, change: Change
+) -> None:
+    """The one window that is left to ``--recheck``: it is as long as old versions take to be removed."""
+    (tmp_path / "outside").mkdir()
+    before = volume.glance(VERSION)
+    assert before
+    link_all(volume, tmp_path)
+    change(version_of(volume), tmp_path / "outside")
+    volume.relinked(VERSION, before)
+    assert volume.holds(VERSION, before) is (change is edit_with_size_and_times_kept)
+
+
+@pytest.mark.parametrize("act", ["chmod", "utime", "rewrite"])
+def test_change_of_a_file_whose_links_did_not_change_never_counts_as_relinked(volume: Volume, act: str) -> None:
+    before, path = volume.glance(VERSION), version_of(volume) / DEEP
+    assert before
+    info, data = path.stat(), path.read_bytes()
+    path.chmod(0o644)
+    if act == "rewrite":
+        path.write_bytes(data[::-1])
+    if act != "chmod":
+        path.chmod(0o444)
+    if act == "utime":
+        os.utime(path, (1, 1))
+    else:
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+    volume.relinked(VERSION, before)
+    assert not volume.holds(VERSION, before)
+
+
+def test_what_was_read_is_kept_and_given_back(volume: Volume) -> None:
+    found = disktree.scan(os.open(version_of(volume), os.O_RDONLY), max_files=100, max_bytes=10**6)
+    before = volume.glance(VERSION, found.leaves)
+    assert before
+    assert before.is_learned
+    assert before.leaves() == found.leaves
+    for leaves in ({}, {**found.leaves, "lib": found.leaves[DEEP]}):
+        other = volume.glance(VERSION, leaves)
+        assert other
+        assert not other.is_learned
 
 
 @pytest.mark.parametrize("seconds", [-(2**33), 2**34])
