@@ -178,10 +178,9 @@ class Activator:
         stamp = stamps.next_stamp(time.time(), last)
         volume.update(stamp=stamp)
         with self._recorder.step(Step.STAMP), volume.opened(leaving) as left:
-            kept = stamps.times_of(left, made.leaves, stamp, known)
-            stamper = stamps.Stamper(
-                kept, stamp, durable=volume.root.durable, linked=made.linked if known is not None else ()
-            )
+            alone = stamps.linked_as_they_are(known, made.linked, stamp) if known is not None else ()
+            kept = stamps.times_of(left, made.leaves, stamp, known, alone)
+            stamper = stamps.Stamper(kept, stamp, durable=volume.root.durable, linked=alone)
             with fsio.closing(fsio.directory(name, volume.root.versions)) as fd:
                 stamper.directory(fd)
 

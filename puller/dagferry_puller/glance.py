@@ -45,11 +45,12 @@ class Glance:
             with fsio.closing(fsio.directory(above or ".", fd)) as directory, os.scandir(directory) as listing:
                 for entry in listing:
                     info = entry.stat(follow_symlinks=False)
-                    self._paths.append(f"{above}/{entry.name}" if above else entry.name)
+                    path = f"{above}/{entry.name}" if above else entry.name
+                    self._paths.append(path)
                     self._told.extend((info.st_ctime_ns, info.st_size))
-                    self._kept.extend(_lasting(info))
+                    self._kept.extend((info.st_ino & _POSITIVE, info.st_mtime_ns, info.st_mode, info.st_nlink))
                     if stat.S_ISDIR(info.st_mode):
-                        pending.append(self._paths[-1])
+                        pending.append(path)
         if leaves is not None:
             self.learn(leaves)
 
@@ -81,7 +82,7 @@ class Glance:
                 info = look(path, dir_fd=fd, follow_symlinks=False)
                 ctime = info.st_ctime_ns
                 told.extend((ctime, info.st_size))
-                kept.extend(_lasting(info))
+                kept.extend((info.st_ino & _POSITIVE, info.st_mtime_ns, info.st_mode, info.st_nlink))
                 if not self._is_relinked(at, info) or (ctimes and ctimes.get(path, ctime) != ctime):
                     return
         except OSError:
@@ -97,21 +98,25 @@ class Glance:
 
     def _lasts(self, at: int, info: os.stat_result) -> bool:
         """Tell whether all but ctime and links is as it was."""
-        inode, mtime, mode, _ = _lasting(info)
-        kept = self._kept
-        return (inode, mtime, mode, info.st_size) == (*kept[_KEPT * at : _KEPT * at + 3], self._told[_TOLD * at + 1])
+        kept, first = self._kept, _KEPT * at
+        return (
+            info.st_size == self._told[_TOLD * at + 1]
+            and info.st_ino & _POSITIVE == kept[first]
+            and info.st_mtime_ns == kept[first + 1]
+            and info.st_mode == kept[first + 2]
+        )
 
     # What was read there
 
     def learn(self, leaves: Mapping[str, Leaf]) -> None:
         """Keep what was read of the tree; nothing if that is not just the files that were glanced at."""
-        none, blobs = bytes(_BLOB), []
-        for at, path in enumerate(self._paths):
+        none, blobs = "0" * 2 * _BLOB, []
+        for path, mode in zip(self._paths, self._kept[2::_KEPT], strict=True):
             leaf = leaves.get(path)
-            if (leaf is None) != stat.S_ISDIR(self._kept[_KEPT * at + 2]):
+            if (leaf is None) != stat.S_ISDIR(mode):
                 return
-            blobs.append(bytes.fromhex(leaf.blob) if leaf else none)
-        self._blobs = b"".join(blobs)
+            blobs.append(leaf.blob if leaf else none)
+        self._blobs = bytes.fromhex("".join(blobs))
 
     @property
     def is_learned(self) -> bool:
@@ -120,11 +125,10 @@ class Glance:
 
     def leaves(self) -> dict[str, Leaf]:
         """Return what was read there."""
-        blobs, kept, found = self._blobs, self._kept, {}
-        for at, path in enumerate(self._paths):
-            mode = kept[_KEPT * at + 2]
+        blobs, found = self._blobs.hex(), {}
+        for path, mode, at in zip(self._paths, self._kept[2::_KEPT], range(0, len(blobs), 2 * _BLOB), strict=True):
             if not stat.S_ISDIR(mode):
-                found[path] = Leaf(_mode(mode), blobs[_BLOB * at : _BLOB * at + _BLOB].hex())
+                found[path] = Leaf(_mode(mode), blobs[at : at + 2 * _BLOB])
         return found
 
     def places(self) -> dict[str, int]:
@@ -137,6 +141,11 @@ class Glance:
         return not ctimes or all(
             told[_TOLD * at] == ctimes.get(path, told[_TOLD * at]) for at, path in enumerate(self._paths)
         )
+
+    @property
+    def latest(self) -> int:
+        """The latest modification time of all entries in nanoseconds since 1970; 0 if there is none."""
+        return max(self._kept[1::_KEPT], default=0)
 
     def mtime(self, place: int) -> int:
         """Return an entry's modification time in nanoseconds since 1970."""
@@ -151,10 +160,6 @@ def _mode(mode: int) -> Mode:
     if stat.S_ISLNK(mode):
         return Mode.LINK
     return Mode.EXECUTABLE if mode & stat.S_IXUSR else Mode.FILE
-
-
-def _lasting(info: os.stat_result) -> tuple[int, int, int, int]:
-    return info.st_ino & _POSITIVE, info.st_mtime_ns, info.st_mode, info.st_nlink
 
 
 def _identity(fd: int) -> tuple[int, int, int]:

@@ -40,6 +40,7 @@ class Base:
         version: its id.
         tree: its git tree id.
         leaves: its files and symlinks.
+        latest: the latest modification time in it, in nanoseconds since 1970.
         linked: ctime in nanoseconds, right after the link was made, of each file that has one more now.
         relinked: to be called when hard links to its files were made or removed and it stays live, with ``linked`` if
             they were made.
@@ -53,6 +54,7 @@ class Base:
         self.linked: dict[str, int] = {}
         self.relinked = relinked
         self.leaves: Mapping[str, Leaf] = glance.leaves()
+        self.latest = glance.latest
         self._glance = glance
         self._places = glance.places()
 

@@ -40,7 +40,16 @@ def unchanged(leaves: Mapping[str, Leaf], left: Mapping[str, Leaf]) -> frozenset
     return frozenset(path for path, leaf in leaves.items() if left.get(path) == leaf)
 
 
-def times_of(left: int | None, leaves: Mapping[str, Leaf], stamp: int, base: Base | None = None) -> dict[str, int]:
+def linked_as_they_are(base: Base, linked: Mapping[str, int], stamp: int) -> Container[str]:
+    """Return the files that are hard links to the version being left and have the time that they are to keep."""
+    if base.latest <= stamp * NANO:
+        return linked
+    return {path for path in linked if base.mtime(path) <= stamp * NANO}
+
+
+def times_of(
+    left: int | None, leaves: Mapping[str, Leaf], stamp: int, base: Base | None = None, linked: Container[str] = ()
+) -> dict[str, int]:
     """Return the times to keep: those of unchanged files in the version being left.
 
     Args:
@@ -48,6 +57,7 @@ def times_of(left: int | None, leaves: Mapping[str, Leaf], stamp: int, base: Bas
         leaves: files and links of the incoming version.
         stamp: seconds; a kept time is never later.
         base: what is known of the version being left; None: it is read.
+        linked: files to leave out.
 
     Returns:
         Nanoseconds since 1970 by path.
@@ -55,7 +65,8 @@ def times_of(left: int | None, leaves: Mapping[str, Leaf], stamp: int, base: Bas
     if left is None:
         return {}
     if base is not None:
-        return {path: min(base.mtime(path), stamp * NANO) for path in unchanged(leaves, base.leaves)}
+        others = {path: leaf for path, leaf in leaves.items() if path not in linked}
+        return {path: min(base.mtime(path), stamp * NANO) for path in unchanged(others, base.leaves)}
     found = scan(left, max_files=2 * len(leaves) + 1000, max_bytes=1 << 62)
     return {path: min(_mtime(left, path), stamp * NANO) for path in unchanged(leaves, found.leaves)}
 
@@ -71,7 +82,7 @@ class Stamper:
         kept: nanoseconds since 1970 by path; all else gets the stamp.
         stamp: seconds since 1970.
         durable: whether to fsync each file and directory.
-        linked: files that are hard links to the version being left, with their times: they are left alone.
+        linked: files to be left alone.
     """
 
     def __init__(self, kept: Mapping[str, int], stamp: int, *, durable: bool, linked: Container[str] = ()) -> None:
@@ -89,7 +100,7 @@ class Stamper:
             if is_directory:
                 with fsio.closing(fsio.directory(name, fd)) as child:
                     self.directory(child, path + "/")
-            elif path not in self._linked or self._kept.get(path, self._stamp) == self._stamp:
+            elif path not in self._linked:
                 self._entry(fd, name, self._kept.get(path, self._stamp))
         mode = stat.S_IMODE(os.fstat(fd).st_mode)
         if mode & stat.S_IWUSR:  # after ``_unshare``, also one that a crash came after

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,8 +18,7 @@ class Mode(StrEnum):
     LINK = "120000"
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):  # there is one for each file of a tree: a dataclass takes three times as long to make
     """A file or symlink of a tree: its mode and the id of its blob (a link's blob is its target)."""
 
     mode: Mode
