@@ -148,7 +148,7 @@ class Activator:
         os.mkdir(staging, 0o700, dir_fd=root.versions)
         with self._recorder.step(Step.UNPACK), fsio.closing(fsio.directory(staging, root.versions)) as fd:
             most = Limits(limits.max_files, min(limits.max_bytes, signed.unpacked_size))
-            manifest = extract_archive(archive, fd, most)
+            manifest = extract_archive(archive, fd, most, digest=False)
         content.check_archive(manifest)
         return manifest.leaves
 
@@ -180,9 +180,11 @@ class Activator:
         with self._recorder.step(Step.STAMP), volume.opened(leaving) as left:
             alone = stamps.linked_as_they_are(known, made.linked, stamp) if known is not None else ()
             kept = stamps.times_of(left, made.leaves, stamp, known, alone)
-            stamper = stamps.Stamper(kept, stamp, durable=volume.root.durable, linked=alone)
+            stamper = stamps.Stamper(kept, stamp, linked=alone)
             with fsio.closing(fsio.directory(name, volume.root.versions)) as fd:
                 stamper.directory(fd)
+                if volume.root.durable:
+                    stamper.make_durable(fd)
 
     def _install(self, staging: str, version: str) -> None:
         """Give a finished tree its name; a damaged one of that name is exchanged for it in one step, then removed."""

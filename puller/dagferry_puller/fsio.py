@@ -144,13 +144,25 @@ def discard(name: str, parent: int) -> None:
         log.warning("cannot remove the leftover %s: %s; remove it by hand", name, error.strerror or error)
 
 
+def hurry(fd: int) -> None:
+    """Let the file system write what it has, all of it at once, so that the fsyncs that follow find little to do.
+
+    Nothing depends on it: that it cannot, or that something of others failed, is no matter.
+    """
+    import ctypes  # noqa: PLC0415 - 1 MiB, and seldom needed
+
+    call = getattr(ctypes.CDLL(None), "syncfs", None)
+    if call is not None:
+        call(fd)
+
+
 def exchange(one: str, other: str, parent: int) -> None:
     """Put ``one`` in the place of ``other`` in a single step; ``one`` is then what ``other`` was.
 
     Where the file system cannot (CephFS, NFS), two renames do it: ``other`` is then missing for some microseconds, and
     what it was is removed.
     """
-    import ctypes  # noqa: PLC0415 - 1 MiB, and needed for repairs alone
+    import ctypes  # noqa: PLC0415 - 1 MiB, and seldom needed
 
     call = getattr(ctypes.CDLL(None), "renameat2", None)
     if call is not None and call(parent, os.fsencode(one), parent, os.fsencode(other), _RENAME_EXCHANGE) == 0:

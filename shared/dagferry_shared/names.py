@@ -41,6 +41,8 @@ channel_pattern = _matching(re.compile(r"[a-z0-9*][a-z0-9._*-]{0,62}"), "a chann
 
 def is_safe_text(value: str) -> bool:
     """Tell whether a text has no control, bidi or surrogate characters: it can be shown as it is."""
+    if value.isascii():
+        return value.isprintable()  # here: no control character
     return all(unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in value)
 
 

@@ -190,6 +190,6 @@ def read_delta(source: BinaryIO, limits: Limits, base: Base, sink: Sink | None =
         links=links,
         changed=frozenset(entries.leaves),
         tree=tree_id(leaves),
-        tar_sha256=entries.stream.hash.hexdigest(),
+        tar_sha256=entries.stream.sha256,
         tar_size=entries.stream.taken,
     )

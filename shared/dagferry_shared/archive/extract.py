@@ -85,8 +85,10 @@ class Extractor:
         os.fchmod(self._open[0], 0o555 | self._write)
 
 
-def extract_archive(source: BinaryIO, root: int, limits: Limits, *, writable: bool = False) -> Manifest:
-    """Unpack a canonical archive into the open, empty directory ``root``.
+def extract_archive(
+    source: BinaryIO, root: int, limits: Limits, *, writable: bool = False, digest: bool = True
+) -> Manifest:
+    """Unpack a canonical archive into the open, empty directory ``root``; ``digest``: whether the tar's own is wanted.
 
     If this raises, what was made is incomplete and must be thrown away.
 
@@ -95,6 +97,6 @@ def extract_archive(source: BinaryIO, root: int, limits: Limits, *, writable: bo
         OSError: the volume's fault (full, read-only, out of inodes).
     """
     with Extractor(root, writable=writable) as sink:
-        manifest = read_archive(source, limits, sink)
+        manifest = read_archive(source, limits, sink, digest=digest)
         sink.finish()
     return manifest

@@ -35,12 +35,23 @@ class Header:
         return bool(self.target)
 
 
+def _tail(kind: bytes, link: bytes) -> bytes:
+    """Return what follows the checksum: kind, target, magic, version, no names, device numbers."""
+    tail = b"%s%sustar\00000%s%07o\0%07o\0" % (kind, link.ljust(100, b"\0"), b"\0" * 64, 0, 0)
+    return tail.ljust(BLOCK - 156, b"\0")
+
+
+_PLAIN_TAIL = _tail(REGULAR, b"")
+_PLAIN_SUM = sum(_PLAIN_TAIL)
+
+
 def _block(name: bytes, mode: int, size: int, mtime: int, kind: bytes, link: bytes = b"") -> bytes:
     head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(100, b"\0"), mode, 0, 0, size, mtime)
-    tail = b"%s%sustar\00000%s" % (kind, link.ljust(100, b"\0"), b"\0" * 64)  # magic, version, no names
-    tail += b"%07o\0%07o\0" % (0, 0)  # device numbers
-    total = sum(head) + sum(tail) + 8 * 0x20
-    return (head + b"%06o\0 " % total + tail).ljust(BLOCK, b"\0")
+    tail, tail_sum = _PLAIN_TAIL, _PLAIN_SUM
+    if kind != REGULAR or link:
+        tail = _tail(kind, link)
+        tail_sum = sum(tail)
+    return b"%s%06o\0 %s" % (head, sum(head) + tail_sum + 8 * 0x20, tail)
 
 
 def padding(size: int) -> int:
@@ -74,9 +85,12 @@ def encode(header: Header) -> bytes:
 
 def _octal(field: bytes, what: str) -> int:
     digits = field[:-1]
-    if field[-1:] != b"\0" or not digits or not set(digits) <= set(b"01234567"):
-        raise Refused(Reason.BAD_ARCHIVE, f"tar header has a {what} that is not octal digits and a NUL")
-    return int(digits, 8)
+    if field[-1:] == b"\0" and digits.isdigit():
+        try:
+            return int(digits, 8)
+        except ValueError:  # an 8 or a 9
+            pass
+    raise Refused(Reason.BAD_ARCHIVE, f"tar header has a {what} that is not octal digits and a NUL")
 
 
 def _text(field: bytes) -> bytes:

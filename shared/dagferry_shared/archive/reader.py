@@ -37,7 +37,7 @@ class Manifest:
 
     leaves: dict[str, Leaf]  # by path, in the archive's order
     tree: str  # SHA-256 git tree id
-    tar_sha256: str
+    tar_sha256: str  # empty if it was not asked for
     tar_size: int  # bytes
     mtime: int  # seconds since 1970: the commit time
 
@@ -66,14 +66,19 @@ NOWHERE: Sink = _Nowhere()
 
 
 class Stream:
-    """Exact reads over pieces of any size, hashing and counting all that is taken."""
+    """Exact reads over pieces of any size, counting and on request hashing all that is taken."""
 
-    def __init__(self, pieces: Iterable[bytes], max_bytes: int) -> None:
+    def __init__(self, pieces: Iterable[bytes], max_bytes: int, *, digest: bool) -> None:
         self._pieces = iter(pieces)
         self._buffer = memoryview(b"")
         self._max_bytes = max_bytes
-        self.hash = hashlib.sha256()
+        self._hash = hashlib.sha256() if digest else None
         self.taken = 0
+
+    @property
+    def sha256(self) -> str:
+        """Digest of what was taken; empty if it was not asked for."""
+        return self._hash.hexdigest() if self._hash else ""
 
     def some(self, most: int) -> bytes:
         """Return 1 to ``most`` bytes, or none at the end."""
@@ -84,7 +89,8 @@ class Stream:
         self.taken += len(piece)
         if self.taken > self._max_bytes:
             raise Refused(Reason.TOO_LARGE, f"archive unpacks to more than {self._max_bytes} bytes")
-        self.hash.update(piece)
+        if self._hash:
+            self._hash.update(piece)
         return piece
 
     def pieces(self, size: int) -> Iterator[bytes]:
@@ -176,18 +182,19 @@ def _take_file(stream: Stream, entry: tar.Header, path: str, sink: Sink) -> Leaf
     return Leaf(Mode.EXECUTABLE if entry.executable else Mode.FILE, hasher.hexdigest())
 
 
-def read_entries(pieces: Iterable[bytes], limits: Limits, into: Sink) -> Entries:
+def read_entries(pieces: Iterable[bytes], limits: Limits, into: Sink, *, digest: bool = True) -> Entries:
     """Read the entries of a canonical tar to its end; what is left to check are the symlinks, as a whole.
 
     Args:
         pieces: the tar's bytes, in pieces of any size but not empty.
         limits: counted while streaming.
         into: gets the files; what it made must be thrown away if this raises.
+        digest: whether the tar's own is wanted.
 
     Raises:
         Refused: BAD_ARCHIVE or TOO_LARGE.
     """
-    stream = Stream(pieces, limits.max_bytes)
+    stream = Stream(pieces, limits.max_bytes, digest=digest)
     seen = Entries(limits, stream)
     while (entry := _next_header(stream)) is not None:
         path = seen.admit(entry)
@@ -199,26 +206,26 @@ def read_entries(pieces: Iterable[bytes], limits: Limits, into: Sink) -> Entries
     return seen
 
 
-def read_tar(pieces: Iterable[bytes], limits: Limits, sink: Sink | None = None) -> Manifest:
+def read_tar(pieces: Iterable[bytes], limits: Limits, sink: Sink | None = None, *, digest: bool = True) -> Manifest:
     """Read a canonical tar.
 
     Args:
         pieces: the tar's bytes, in pieces of any size but not empty.
         limits: counted while streaming.
         sink: gets the entries; what it made must be thrown away if this raises.
+        digest: whether the tar's own is wanted: hashing it is a tenth of the work.
 
     Raises:
         Refused: BAD_ARCHIVE or TOO_LARGE.
     """
     into: Sink = sink or NOWHERE
-    seen = read_entries(pieces, limits, into)
+    seen = read_entries(pieces, limits, into, digest=digest)
     if not seen.leaves:
         raise Refused(Reason.BAD_ARCHIVE, "archive is empty")
     check_links((path for path in seen.leaves if path not in seen.links), seen.links)
     for path, target in seen.links.items():
         into.link(path, target)
-    tar_sha256 = seen.stream.hash.hexdigest()
-    return Manifest(seen.leaves, tree_id(seen.leaves), tar_sha256, seen.stream.taken, seen.mtime or 0)
+    return Manifest(seen.leaves, tree_id(seen.leaves), seen.stream.sha256, seen.stream.taken, seen.mtime or 0)
 
 
 def decode_link_target(raw: bytes, path: str) -> str:
@@ -229,8 +236,10 @@ def decode_link_target(raw: bytes, path: str) -> str:
         raise Refused(Reason.BAD_ARCHIVE, f"target of symlink {path!r} is not UTF-8") from error
 
 
-def read_archive(source: BinaryIO, limits: Limits, sink: Sink | None = None) -> Manifest:
+def read_archive(source: BinaryIO, limits: Limits, sink: Sink | None = None, *, digest: bool = True) -> Manifest:
     """Read a canonical archive (one zstd frame around a canonical tar) from the start of a seekable file.
+
+    See ``read_tar`` for the arguments.
 
     Raises:
         Refused: BAD_ARCHIVE or TOO_LARGE.
@@ -238,4 +247,4 @@ def read_archive(source: BinaryIO, limits: Limits, sink: Sink | None = None) -> 
     frame = check_frame(source)
     if frame.content_size > limits.max_bytes:
         raise Refused(Reason.TOO_LARGE, f"archive unpacks to {frame.content_size} bytes, allowed {limits.max_bytes}")
-    return read_tar(decompress(source, frame), limits, sink)
+    return read_tar(decompress(source, frame), limits, sink, digest=digest)
