@@ -106,6 +106,8 @@ class Activator:
                 self._report_damage(version, found.differences(made.leaves) if found else sorted(made.leaves))
         volume.envelopes.keep_release(signed.raw)
         retire.make_lease(volume.root, version)
+        if base is not None and not to_swap:
+            base.relinked(base.linked)
         return version, made
 
     @contextmanager

@@ -201,8 +201,8 @@ _BASE: tuple[Option, ...] = (
     Option("no-fsync", _switch, "", "do not wait for the disk: for a volume that dies with its node", ""),
     Option("touch", _choice("changed", "all"), "changed", "which files get a new modification time at a swap: changed "
            "ones, or all, so that Airflow parses every DAG again at once", "changed|all"),
-    Option("reuse", _choice("link", "copy", "none"), "link", "how unchanged files come into a new version: hard links "
-           "to those of the live one, copies of them, or all of it out of the whole archive", "link|copy|none"),
+    Option("reuse", _choice("link", "copy", "none"), "link", "unchanged files of a new version are hard links to those of "
+           "the live one, copies of them, or out of the whole archive like all others", "link|copy|none"),
     Option("on-revoked", _choice("keep", "stop"), "keep", "what to do when the live release is revoked, or no longer "
            "verifies: keep it and alarm, or remove the link", "keep|stop"),
     Option("accept-expired-for", _seconds_or_zero, "0", "a pod without any version takes a pointer that expired at "

@@ -15,7 +15,7 @@ from dagferry_puller.download import download
 from dagferry_puller.exits import line_for
 from dagferry_puller.logs import log
 from dagferry_puller.reuse import DiskBase, Reuse
-from dagferry_puller.status import Patch, Step
+from dagferry_puller.status import Step
 from dagferry_shared.archive.delta import Patched, read_delta
 from dagferry_shared.archive.extract import Extractor
 from dagferry_shared.archive.reader import Limits
@@ -90,7 +90,7 @@ class Patcher:
             discard(staging, self._root, base)
             self._report(error)
             return None
-        self._recorder.patched(Patch.MADE)
+        self._recorder.patched("made")
         return made
 
     def _make(self, content: Release, base: Base, staging: str, info: DeltaInfo | None) -> Made:
@@ -140,12 +140,12 @@ class Patcher:
         return Made(patched.leaves, base.linked)
 
     def _report(self, error: Exception) -> None:
-        result = Patch.FAILED
+        result = "failed"
         if isinstance(error, Refused):
             self._recorder.refused(error.reason)
-            result = Patch.REFUSED
+            result = "refused"
         elif isinstance(error, (StoreError, BackedOff)):
-            result = Patch.UNAVAILABLE
+            result = "unavailable"
         self._recorder.patched(result)
         log.warning("the version is not made from the live one, its whole archive is taken: %s", line_for(error))
 

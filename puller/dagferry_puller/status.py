@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dagferry_shared.rules import Seen
 
 STEP_BUCKETS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+PATCHES = ("made", "refused", "unavailable", "failed")  # after all but the first the whole archive is taken
 DELIVERY_BUCKETS = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 
 
@@ -60,15 +61,6 @@ class Repair(StrEnum):
     TREE = "tree"
     STATE = "state"
     ROOT = "root"
-
-
-class Patch(StrEnum):
-    """How making a version from the live one ended; after all but the first the whole archive is taken."""
-
-    MADE = "made"
-    REFUSED = "refused"
-    UNAVAILABLE = "unavailable"
-    FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +186,7 @@ class Status:
     syncs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Outcome, 0))
     refusals: dict[str, int] = field(default_factory=dict)
     repairs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Repair, 0))
-    patches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Patch, 0))
+    patches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PATCHES, 0))
     steps: dict[str, Histogram] = field(default_factory=lambda: {s: Histogram.empty(STEP_BUCKETS) for s in Step})
     deliveries: Histogram = field(default_factory=lambda: Histogram.empty(DELIVERY_BUCKETS))
     airflow: AirflowInfo | None = None
@@ -271,8 +263,8 @@ class Recorder:
                 tampered=self._status.tampered + tampered,
             )
 
-    def patched(self, result: Patch) -> None:
-        """Count an attempt to make a version from the live one."""
+    def patched(self, result: str) -> None:
+        """Count an attempt to make a version from the live one, by one of PATCHES."""
         with self._lock:
             patches = self._status.patches
             self._status = replace(self._status, patches={**patches, result: patches[result] + 1})

@@ -245,7 +245,7 @@ class Puller:
                 self._activate(rules, signed)
                 outcome = Outcome.SWAPPED
             else:
-                self._volume.wanted(self._activator.bring(signed))
+                self._volume.wanted(self._activator.bring(signed, self.keeper.base())[0])
         self._retire(outcome)
         self._show()
         return outcome
@@ -277,10 +277,7 @@ class Puller:
     def _retire(self, outcome: Outcome) -> None:
         if outcome is Outcome.SWAPPED or time.monotonic() - self._retired_at >= _RETIRE_SECONDS:
             with self._recorder.step(Step.RETIRE):
-                before, after = len(self._volume.versions()), self._volume.retire()
-            if after != before:
-                self.keeper.relinked()  # what went may have been hard links to files of the live version
-            self._recorder.update(versions=after)
+                self._recorder.update(versions=self._volume.retire(self.keeper.relinked))
             self._retired_at = time.monotonic()
 
     # What others see

@@ -16,7 +16,7 @@ from dagferry_shared import names, times
 from dagferry_shared.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dagferry_puller.options import Settings
     from dagferry_puller.root import Root
@@ -180,8 +180,12 @@ class Volume:
                     fsio.discard(name, fd)
         self.link.remove_leftovers()
 
-    def retire(self) -> int:
-        """Remove versions that nobody needs, and what could not be removed before; returns how many are left."""
+    def retire(self, relinked: Callable[[], None] = lambda: None) -> int:
+        """Remove versions that nobody needs, and what could not be removed before; returns how many are left.
+
+        Args:
+            relinked: called if any went: they may have been hard links to files of the live version.
+        """
         self._remove_leftovers()
         now, versions = int(time.time()), sorted(self.versions(), key=self.stamp, reverse=True)
         live = self.state.live
@@ -196,6 +200,8 @@ class Volume:
         linked = self.link.read()
         old = [version for version, why in plan.items() if why is retire.Why.OLD and version != linked]
         gone = {version for version in old if retire.retire(self.root, version)}
+        if gone:
+            relinked()
         kept = set(versions) - gone
         self.update(left={v: t for v, t in self.state.left.items() if v in kept})
         self.envelopes.forget_releases(names.split_version_id(version)[1] for version in kept)

@@ -415,3 +415,18 @@ def test_executable_bit_alone_makes_a_new_file(pod: Target) -> None:
     assert sync(pod) == by_delta(second)
     settled(pod, second)
     assert "big.py" not in shared(pod, first, second)
+
+
+def test_version_that_is_only_fetched_shares_files_and_leaves_what_is_live_alone(pod: Target) -> None:
+    first, second = pod.last, update(pod)
+    before = pod.look()
+    assert pod.puller.fetch(second.version) is Outcome.UNCHANGED
+    assert patches(pod) == {"made": 1}
+    after = pod.look()
+    assert (after.link, after.tree, after.entries) == (before.link, before.tree, before.entries)
+    assert "big.py" in shared(pod, first, second)
+    assert pod.puller.keeper.base() is not None
+    pod.requests()
+    assert pod.puller.sync() is Outcome.SWAPPED
+    assert pod.requests() == ["pointer"]
+    settled(pod, second)
