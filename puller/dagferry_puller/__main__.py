@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
-from dagferry_puller.cli import main
+from dagferry_puller.entry import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

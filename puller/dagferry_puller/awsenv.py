@@ -6,17 +6,16 @@ Precedence is boto3's: environment, then credentials file, then config file. Wha
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from dagferry_shared.errors import DagferryError
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 DEFAULT_REGION = "us-east-1"  # RGW accepts any
 _NOT_SUPPORTED = ("role_arn", "credential_process", "sso_session", "sso_start_url", "web_identity_token_file")
@@ -42,8 +41,8 @@ class AwsSettings:
     session_token: str = field(repr=False)  # empty: none
     region: str
     endpoint: str | None  # None: AWS itself
-    ca_bundle: Path | None
-    seen: tuple[tuple[Path, tuple[int, ...]], ...] = field(repr=False)  # each file, and its state before it was read
+    ca_bundle: str | None
+    seen: tuple[tuple[str, tuple[int, ...]], ...] = field(repr=False)  # each file, and its state before it was read
 
     @property
     def anonymous(self) -> bool:
@@ -55,7 +54,7 @@ class AwsSettings:
         return any(_state(path) != state for path, state in self.seen)
 
 
-def read_settings(environ: Mapping[str, str], home: Path) -> AwsSettings:
+def read_settings(environ: Mapping[str, str], home: Path | str) -> AwsSettings:
     """Read the settings; AwsSettingsError says which one is wrong."""
     files = _Files(environ, home)
     key, secret, token = _credentials(environ, files)
@@ -73,7 +72,7 @@ def read_settings(environ: Mapping[str, str], home: Path) -> AwsSettings:
     )
 
 
-def _state(path: Path) -> tuple[int, ...]:
+def _state(path: str) -> tuple[int, ...]:
     try:
         found = os.stat(path)
     except OSError:
@@ -84,7 +83,7 @@ def _state(path: Path) -> tuple[int, ...]:
 class _Files:
     """The profile's section of both files."""
 
-    def __init__(self, environ: Mapping[str, str], home: Path) -> None:
+    def __init__(self, environ: Mapping[str, str], home: Path | str) -> None:
         self.profile = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") or "default"
         self.paths = (
             _expanded(environ.get("AWS_SHARED_CREDENTIALS_FILE") or "~/.aws/credentials", home),
@@ -101,19 +100,27 @@ class _Files:
             raise AwsSettingsError(f"AWS_PROFILE: {' and '.join(map(str, self.paths))} have no such profile")
 
 
-def _expanded(value: str, home: Path) -> Path:
-    return home / value[2:] if value.startswith("~/") else Path(value)
+def _expanded(value: str, home: Path | str) -> str:
+    return os.path.join(home, value[2:]) if value.startswith("~/") else value
 
 
-def _parsed(path: Path, *, wanted: str | None) -> dict[str, dict[str, str]]:
-    parser = configparser.RawConfigParser(default_section="")
+def _parsed(path: str, *, wanted: str | None) -> dict[str, dict[str, str]]:
     try:
-        parser.read_string(path.read_text("utf-8"))
+        with open(path, encoding="utf-8") as file:
+            return _sections(path, file)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not wanted:
             return {}
         # A Secret that was asked for and is not mounted must not turn into anonymous requests.
         raise AwsSettingsError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _sections(path: str, file: TextIO) -> dict[str, dict[str, str]]:
+    import configparser  # noqa: PLC0415 - where the environment says all, a start is 3 ms shorter
+
+    parser = configparser.RawConfigParser(default_section="")
+    try:
+        parser.read_string(file.read())
     except (configparser.Error, UnicodeDecodeError):
         # Not chained: both errors quote the text that they fail at, which may be a secret.
         raise AwsSettingsError(f"cannot read {path}: it is not an AWS file in INI format") from None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dagferry_shared.errors import DagferryError
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

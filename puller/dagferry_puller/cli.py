@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import gc
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from dagferry_shared import __version__
 from dagferry_shared.errors import DagferryError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterable, Sequence
 
     from dagferry_puller.options import Option, Settings
@@ -83,13 +84,6 @@ _MODES = {
 }
 
 
-class _Format(argparse.RawDescriptionHelpFormatter):
-    """A fixed width: argparse would load shutil and three compressors, in every start, to ask for the terminal's."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=110, max_help_position=32)
-
-
 def _add(parser: argparse.ArgumentParser, option: Option) -> None:
     given = f"required, or {option.variable}" if option.default is None else option.variable
     default = f", default {option.default}" if option.default else ""
@@ -111,7 +105,15 @@ def _options(mode: str, asked: str | None) -> Iterable[Option]:
 
 
 def _parser(asked: str | None) -> argparse.ArgumentParser:
-    style = _Format
+    import argparse  # noqa: PLC0415 - see _plain
+
+    class Style(argparse.RawDescriptionHelpFormatter):
+        """A fixed width: argparse would load shutil and three compressors to ask for the terminal's."""
+
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, width=110, max_help_position=32)
+
+    style = Style
     top = argparse.ArgumentParser(
         PROGRAM, description=_ABOUT, epilog=_EXAMPLES[""] + "\n" + TABLE, formatter_class=style, allow_abbrev=False
     )
@@ -131,6 +133,37 @@ def _parser(asked: str | None) -> argparse.ArgumentParser:
     return top
 
 
+def _plain(words: Sequence[str]) -> dict[str, str | None] | None:
+    """Read a command line of whole options alone; None: one for argparse, which costs a start 4 ms and knows the rest.
+
+    What is read here argparse reads the same way: ``tests/unit/puller/test_command_line.py``.
+    """
+    if not words or words[0] not in {"run", "once"}:
+        return None
+    known = {f"--{option.name}": option for option in options.OPTIONS if words[0] in option.modes}
+    given: dict[str, str | None] = {"mode": words[0]}
+    rest = iter(words[1:])
+    for word in rest:
+        name, equals, value = word.partition("=")
+        option = known.get(name)
+        if option is None or (equals and not option.metavar):
+            return None
+        if not option.metavar:
+            value = "true"
+        elif not equals:
+            value = next(rest, "-")
+            if value.startswith("-"):
+                return None
+        given[option.name] = value
+    return given
+
+
+def _all_is_loaded() -> None:
+    """Let the garbage collector go on (see ``entry``); what is there by now stays, and is not looked at again."""
+    gc.freeze()
+    gc.enable()
+
+
 def _run(settings: Settings) -> Exit:
     from dagferry_puller import prepare  # noqa: PLC0415 - help and usage errors need none of it
     from dagferry_puller.daemon import Daemon  # noqa: PLC0415
@@ -148,6 +181,7 @@ def _run(settings: Settings) -> Exit:
         from dagferry_puller.httpd import serve  # noqa: PLC0415 - once serves nothing
 
         serve(settings, recorder, daemon.triggers.notified, token)
+    _all_is_loaded()
     return daemon.run()
 
 
@@ -159,6 +193,7 @@ def _once(settings: Settings) -> Exit:
     recorder = prepare.new_recorder(settings)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
     session = prepare.open_session(settings, reader, trust, recorder)
+    _all_is_loaded()
     return Once(settings, reader, trust, session, recorder).run()
 
 
@@ -168,15 +203,16 @@ def _relay(given: dict[str, str | None]) -> Exit:
 
     settings = resolve(given)
     logs.configure(settings.log_format, settings.log_level)
+    _all_is_loaded()
     return run(settings)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code (see ``exits.TABLE``)."""
     words = sys.argv[1:] if argv is None else argv
-    given = vars(_parser(words[0] if words else None).parse_args(words))
+    given = _plain(words) or vars(_parser(words[0] if words else None).parse_args(words))
     try:
-        mode = given.pop("mode")
+        mode = given.pop("mode") or ""
         if mode == "relay":
             return _relay(given)
         settings = options.resolve(mode, given)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
 from dagferry_shared.gittree import Leaf, Mode, blob_hasher, blob_id, tree_id
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
     from dagferry_shared.release import Release

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagferry_shared.errors import Reason, Refused, StoreUnreachable
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

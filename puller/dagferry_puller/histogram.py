@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
+
+from dagferry_shared.values import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,13 +10,13 @@ import hmac
 import json
 import threading
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dagferry_puller.exits import ConfigError
 from dagferry_puller.httpwire import Answer, Bad, Server
 from dagferry_puller.logs import fields, log
 from dagferry_puller.metrics import CONTENT_TYPE, render
+from dagferry_shared.values import asdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

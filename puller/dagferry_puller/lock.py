@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import asdict, dataclass
 
 from dagferry_puller import fsio
 from dagferry_shared import names, strictjson
 from dagferry_shared.errors import Refused
+from dagferry_shared.values import asdict, dataclass
 
 LOCK = "lock"
 _MAX_BYTES = 4096

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dagferry_puller.exits import ConfigError
@@ -14,6 +12,7 @@ from dagferry_shared import names, times
 from dagferry_shared.airflowapi import address as airflow_address
 from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -168,6 +167,10 @@ def address(value: str) -> tuple[str, int] | None:
 
 
 def _command(value: str) -> tuple[str, ...]:
+    if not value:
+        return ()
+    import shlex  # noqa: PLC0415 - most pods have no command
+
     try:
         return tuple(shlex.split(value))
     except ValueError as error:

@@ -13,7 +13,7 @@ So a notification route that breaks costs one delivery: that one is late by the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dagferry_shared.values import dataclass
 
 PROVEN_SECONDS = 86_400.0  # how long a proof holds
 LATE_SECONDS = 10.0  # a poll may be quicker than the notification of the same pointer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagferry_puller.status import LiveInfo
+from dagferry_shared.values import replace
 
 if TYPE_CHECKING:
     from dagferry_puller.keeper import Keeper

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

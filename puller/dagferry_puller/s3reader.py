@@ -9,10 +9,8 @@ from __future__ import annotations
 import os
 import re
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -32,9 +30,11 @@ from dagferry_shared.errors import StoreDenied, StoreError, StoreUnreachable
 from dagferry_shared.store import Blob, check_key
 from dagferry_shared.store.reading import Interrupted, bounded, resumed
 from dagferry_shared.store.s3common import bare_etag, error_for
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+    from pathlib import Path
 
     from obstore import BytesStream, GetOptions
     from obstore.store import ClientConfig, S3Config, S3Credential
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dagferry_puller.awsenv import AwsSettings
 
 _SHOWN = 4096  # characters of an error text that are looked at; the text repeats the server's answer
+_SMALL_BYTES = 1 << 20  # an object that is read with the time of a small one, by the same client and connection
 _LINE = 200  # characters of such a text that are shown
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
@@ -72,6 +73,7 @@ _STATUS_OF: dict[type[Exception], int] = {
     UnauthenticatedError: 401,
     PreconditionError: 412,
 }
+_TOKENS = ("AWS_SESSION_TOKEN", "AWS_TOKEN")  # what obstore takes for a session token
 _FAILURES = (BaseError, OSError, ValueError)
 
 
@@ -81,8 +83,11 @@ class Timeouts:
 
     connect_seconds: float = 5.0
     read_seconds: float = 15.0  # without a byte
-    get_seconds: float = 30.0  # a whole small object
-    stream_seconds: float = 900.0  # a whole large object or, after a break, its rest; callers have deadlines below
+    get_seconds: float = 30.0  # a whole small object or, after a break, its rest
+    stream_seconds: float = 900.0  # a whole large object, likewise; callers have deadlines below
+
+
+_TIMEOUTS = Timeouts()
 
 
 class S3Reader:
@@ -106,12 +111,12 @@ class S3Reader:
         *,
         environ: Mapping[str, str] | None = None,
         home: Path | None = None,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = _TIMEOUTS,
     ) -> None:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._environ = os.environ if environ is None else environ
-        self._home = Path(os.path.expanduser("~")) if home is None else home
+        self._home = os.path.expanduser("~") if home is None else home
         self._timeouts = timeouts
         self._lock = Lock()
         self._clients: dict[float, Client] = {}
@@ -136,16 +141,18 @@ class S3Reader:
 
     def stream(self, key: str, *, limit: int) -> Generator[bytes]:
         """See BlobReader.stream."""
-        return resumed(partial(self._open_at, check_key(key)), key, limit)
+        times = self._timeouts
+        seconds = times.get_seconds if limit <= _SMALL_BYTES else times.stream_seconds
+        return resumed(partial(self._open_at, check_key(key), seconds), key, limit)
 
     def _url(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"
 
-    def _open_at(self, key: str, offset: int, etag: str | None) -> tuple[str, Generator[bytes]]:
+    def _open_at(self, key: str, seconds: float, offset: int, etag: str | None) -> tuple[str, Generator[bytes]]:
         options: GetOptions = {}
         if etag is not None:
             options = {"if_match": f'"{etag}"', "range": {"offset": offset}}
-        return self._open(key, options, self._timeouts.stream_seconds)
+        return self._open(key, options, seconds)
 
     def _open(self, key: str, options: GetOptions, seconds: float) -> tuple[str, Generator[bytes]]:
         client = self._current_client(seconds)
@@ -184,14 +191,19 @@ class S3Reader:
         if settings.endpoint:
             # Both, or a variable of that name in the environment would win.
             config |= {"endpoint": settings.endpoint, "aws_endpoint_url_s3": settings.endpoint}
+        provider = None
+        if not settings.anonymous:
+            if settings.session_token or os.environ.keys().isdisjoint(_TOKENS):
+                config |= _keys(settings)
+            else:  # as settings they would get a session token from the environment added
+                provider = partial(_credential, settings)
         try:
             return Client(
                 self._bucket,
                 config=config,
                 client_options=_client_options(settings, self._timeouts, seconds),
                 retry_config={"max_retries": 0, "retry_timeout": timedelta(seconds=seconds)},
-                # Not as settings: obstore would add a session token from the environment to a key from a file.
-                credential_provider=None if settings.anonymous else partial(_credential, settings),
+                credential_provider=provider,
             )
         except _FAILURES as error:
             raise AwsSettingsError(f"the S3 client does not accept its settings: {_first_line(error)}") from error
@@ -211,10 +223,19 @@ def _client_options(settings: AwsSettings, timeouts: Timeouts, seconds: float) -
     }
     if settings.ca_bundle:
         try:
-            options["root_certificate"] = settings.ca_bundle.read_bytes()
+            with open(settings.ca_bundle, "rb") as file:
+                options["root_certificate"] = file.read()
         except OSError as error:
             raise AwsSettingsError(f"AWS_CA_BUNDLE: cannot read {settings.ca_bundle}: {error.strerror}") from error
     return options
+
+
+def _keys(settings: AwsSettings) -> S3Config:
+    """Return credentials as settings: a provider would load inspect, 4 ms of a start, and be asked at each request."""
+    keys: S3Config = {"access_key_id": settings.access_key_id, "secret_access_key": settings.secret_access_key}
+    if settings.session_token:
+        keys["session_token"] = settings.session_token
+    return keys
 
 
 def _credential(settings: AwsSettings) -> S3Credential:

@@ -7,13 +7,13 @@ if there is none for this channel either, pointers are refused until a person re
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
 from dagferry_shared import names, strictjson, times
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.rules import Seen
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

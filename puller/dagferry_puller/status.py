@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dagferry_puller.histogram import Histogram
 from dagferry_shared import times
 from dagferry_shared.errors import Reason
+from dagferry_shared.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -214,7 +214,7 @@ class Recorder:
     def update(self, **changes: object) -> None:
         """Replace fields of the status."""
         with self._lock:
-            self._status = replace(self._status, **changes)  # type: ignore[arg-type] # names are checked by replace
+            self._status = replace(self._status, **changes)
 
     def beat(self) -> None:
         """Say that the worker is alive."""

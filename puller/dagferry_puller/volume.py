@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagferry_puller import disktree, fsio, retire, state
@@ -14,6 +13,7 @@ from dagferry_puller.glance import Glance
 from dagferry_puller.link import Link
 from dagferry_shared import names, times
 from dagferry_shared.errors import Refused
+from dagferry_shared.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -138,7 +138,7 @@ class Volume:
 
     def update(self, *, force: bool = False, **changes: object) -> None:
         """Change the state and write it, durably, if it is another one then."""
-        new = replace(self.state, **changes)  # type: ignore[arg-type] # names are checked by replace
+        new = replace(self.state, **changes)
         if new != self.state or force:
             state.save(self.root, new)
             self.state = new

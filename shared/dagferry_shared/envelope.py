@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagferry_shared import names, strictjson
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

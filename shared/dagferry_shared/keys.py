@@ -5,27 +5,20 @@ A key's id is the SHA-256 of the DER of its public key (SubjectPublicKeyInfo), i
 
 from __future__ import annotations
 
+import binascii
 import hashlib
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    KeySerializationEncryption,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
-)
 
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass, field
 
 MAX_PEM = 4096  # bytes
 _BEGIN = b"-----BEGIN "
+_SPKI = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: the DER before the 32 bytes of each Ed25519 public key
+_HEAD, _TAIL = b"-----BEGIN PUBLIC KEY-----\n", b"\n-----END PUBLIC KEY-----\n"
 
 
 class Signer(Protocol):
@@ -52,9 +45,8 @@ class PublicKey:
     @staticmethod
     def of(key: Ed25519PublicKey) -> PublicKey:
         """Give a key its id and its one PEM form."""
-        der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-        return PublicKey(hashlib.sha256(der).hexdigest(), pem, key)
+        der = _SPKI + key.public_bytes_raw()
+        return PublicKey(hashlib.sha256(der).hexdigest(), _pem(der).decode(), key)
 
     @staticmethod
     def from_pem(pem: bytes, where: str = "public key") -> PublicKey:
@@ -63,13 +55,7 @@ class PublicKey:
             raise Refused(Reason.BAD_KEY, f"{where} is not one PEM block of at most {MAX_PEM} bytes")
         if b"PRIVATE KEY" in pem:
             raise Refused(Reason.BAD_KEY, f"{where} holds a private key; give the .pub file")
-        try:
-            key = load_pem_public_key(pem)
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise Refused(Reason.BAD_KEY, f"{where} is not a PEM public key") from error
-        if not isinstance(key, Ed25519PublicKey):
-            raise Refused(Reason.BAD_KEY, f"{where} is not an Ed25519 key")
-        return PublicKey.of(key)
+        return PublicKey.of(_usual_key(pem) or _any_key(pem, where))
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         """Tell whether ``signature`` is this key's over ``message``."""
@@ -78,6 +64,35 @@ class PublicKey:
         except InvalidSignature:
             return False
         return True
+
+
+def _pem(der: bytes) -> bytes:
+    return _HEAD + binascii.b2a_base64(der, newline=False) + _TAIL
+
+
+def _usual_key(pem: bytes) -> Ed25519PublicKey | None:
+    """Read a key in the very form that ``PublicKey.of`` and openssl write; None for all else.
+
+    The library's reader of any PEM costs a start 13 ms, as it brings SSH keys and every cipher along.
+    """
+    try:
+        der = binascii.a2b_base64(pem[len(_HEAD) : -len(_TAIL)])
+        usual = der.startswith(_SPKI) and _pem(der) == pem
+        return Ed25519PublicKey.from_public_bytes(der[len(_SPKI) :]) if usual else None
+    except ValueError:
+        return None
+
+
+def _any_key(pem: bytes, where: str) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - see _usual_key
+
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Refused(Reason.BAD_KEY, f"{where} is not a PEM public key") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise Refused(Reason.BAD_KEY, f"{where} is not an Ed25519 key")
+    return key
 
 
 class FileSigner:
@@ -95,6 +110,8 @@ class FileSigner:
     @classmethod
     def from_pem(cls, pem: bytes, passphrase: bytes | None, where: str) -> FileSigner:
         """Read a PKCS#8 PEM private key; Refused(BAD_KEY) says what is wrong, without the key."""
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415 - see _usual_key
+
         if len(pem) > MAX_PEM or b"PRIVATE KEY" not in pem:
             raise Refused(Reason.BAD_KEY, f"{where} is not a PEM private key")
         try:
@@ -120,8 +137,10 @@ class FileSigner:
 
     def to_pem(self, passphrase: bytes | None) -> bytes:
         """Write the private key as PKCS#8 PEM, encrypted if there is a passphrase."""
-        cipher: KeySerializationEncryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher)
+        from cryptography.hazmat.primitives import serialization as forms  # noqa: PLC0415 - see _usual_key
+
+        cipher = forms.BestAvailableEncryption(passphrase) if passphrase else forms.NoEncryption()
+        return self._key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, cipher)
 
     def __repr__(self) -> str:
         return f"FileSigner({self._public.id})"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from dagferry_shared.values import dataclass
 
 _HISTORY = re.compile(r"([1-9]\d{0,15})-([1-9]\d{0,15})\.json", re.ASCII)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dagferry_shared import names, strictjson, times
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import asdict, dataclass
 
 if TYPE_CHECKING:
     from dagferry_shared.envelope import Envelope

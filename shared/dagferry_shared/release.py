@@ -6,12 +6,12 @@ a new predicate type.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagferry_shared import globs, names, strictjson, times
 from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from dagferry_shared.archive.delta import Patched

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dagferry_shared import envelope, globs, pointer, release, times
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import fnmatch
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dagferry_shared import globs, names, strictjson, times
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.keys import PublicKey
 from dagferry_shared.release import MAX_GLOBS, MAX_PATHS, Selection, repository, source_path
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,6 +10,7 @@ from dagferry_puller import options
 from dagferry_puller.exits import ConfigError
 from dagferry_puller.options import Option
 from dagferry_puller.relay.targets import Target, parse
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

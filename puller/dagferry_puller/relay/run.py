@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dagferry_puller import prepare, signals
@@ -16,6 +15,7 @@ from dagferry_puller.metrics import CONTENT_TYPE
 from dagferry_puller.relay.fanout import Fanout
 from dagferry_puller.relay.status import RelayRecorder, RelayStatus, render
 from dagferry_shared import __version__, times
+from dagferry_shared.values import asdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dagferry_puller.histogram import Histogram
 from dagferry_puller.metrics import family, histogram, one, process
 from dagferry_shared import times
+from dagferry_shared.values import dataclass, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ class RelayRecorder:
     def update(self, **changes: object) -> None:
         """Replace fields."""
         with self._lock:
-            self._status = replace(self._status, **changes)  # type: ignore[arg-type] # names are checked by replace
+            self._status = replace(self._status, **changes)
 
     def count(self, **more: int) -> None:
         """Add to fields."""

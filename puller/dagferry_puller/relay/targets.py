@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from dagferry_shared.values import dataclass
 
 DEFAULT_PORT = 9474  # of a puller
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import zstandard
 
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,8 @@ what differs is not canonical, whatever it means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dagferry_shared.errors import Reason, Refused
+from dagferry_shared.values import dataclass
 
 BLOCK = 512
 MAX_SIZE = 8**11 - 1  # bytes: eleven octal digits

@@ -7,7 +7,6 @@ what the store gave it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dagferry_shared.archive import header as tar
@@ -16,6 +15,7 @@ from dagferry_shared.archive.links import check_links
 from dagferry_shared.archive.paths import decode_path
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.gittree import Leaf, Mode, blob_hasher, blob_id, tree_id
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

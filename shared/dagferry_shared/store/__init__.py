@@ -7,8 +7,9 @@ S3 by boto3, S3 by obstore).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -15,7 +15,6 @@ import time
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_shared.errors import BlobMissing, StoreConflict, StoreDenied, StoreUnreachable
@@ -34,6 +33,7 @@ from dagferry_shared.store.reading import CHUNK_BYTES, bounded, valid_keys
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
 # O_NONBLOCK: opening a FIFO that somebody put there must not hang.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -50,10 +50,14 @@ class DirectoryReader:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self._root = Path(root)
+        self._root = os.fspath(root)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self._root)!r})"
+        return f"{type(self).__name__}({self._root!r})"
+
+    def _path(self, key: str) -> str:
+        """Return where an object is, for messages."""
+        return os.path.join(self._root, key)
 
     def get(self, key: str, *, limit: int, if_none_match: str | None = None) -> Blob | None:
         """See BlobReader.get."""
@@ -75,7 +79,7 @@ class DirectoryReader:
 
     def _chunks(self, key: str) -> Generator[bytes]:
         """Read a file by one descriptor: whoever replaces it meanwhile does not disturb."""
-        what = f"read {self._root / key}"
+        what = f"read {self._path(key)}"
         with self._opened(key) as file:
             while True:
                 with translated(what):
@@ -86,7 +90,7 @@ class DirectoryReader:
 
     @contextmanager
     def _opened(self, key: str) -> Iterator[int]:
-        what = f"read {self._root / key}"
+        what = f"read {self._path(key)}"
         *parents, name = key.split("/")
         with self._opened_root() as root:
             try:
@@ -134,7 +138,7 @@ class DirectoryStore(DirectoryReader):
     def head(self, key: str) -> BlobInfo | None:
         """See Store.head; a small file's ETag is the one that ``get`` gives, a large file is not read for one."""
         try:
-            with self._opened(check_key(key)) as file, translated(f"read {self._root / key}"):
+            with self._opened(check_key(key)) as file, translated(f"read {self._path(key)}"):
                 info = os.fstat(file)
                 modified = datetime.fromtimestamp(info.st_mtime, UTC)
                 return BlobInfo(info.st_size, modified, _etag(file, info))
@@ -156,7 +160,7 @@ class DirectoryStore(DirectoryReader):
         with self._writing(check_key(key)) as (root, directory, name), self._locked(root):
             with suppress(FileNotFoundError):
                 os.stat(name, dir_fd=directory, follow_symlinks=False)
-                raise StoreConflict(f"{self._root / key} exists already")
+                raise StoreConflict(f"{self._path(key)} exists already")
             with temporary(directory, BytesIO(data)) as new:
                 publish(directory, new, name)
         return hashlib.sha256(data).hexdigest()
@@ -166,7 +170,7 @@ class DirectoryStore(DirectoryReader):
         with self._opened_root() as root, self._locked(root):
             found = self.head(key)
             if found is None or found.etag != etag:
-                raise StoreConflict(f"{self._root / key} was changed or removed since it was read")
+                raise StoreConflict(f"{self._path(key)} was changed or removed since it was read")
             with self._writing(key) as (_, directory, name), temporary(directory, BytesIO(data)) as new:
                 publish(directory, new, name)
         return hashlib.sha256(data).hexdigest()
@@ -174,7 +178,7 @@ class DirectoryStore(DirectoryReader):
     def keys(self, prefix: str) -> Iterator[str]:
         """See Store.keys."""
         check_key(prefix + "x")
-        with self._opened_root() as root, translated(f"list {self._root / prefix}"):
+        with self._opened_root() as root, translated(f"list {self._path(prefix)}"):
             yield from valid_keys(listed(root, prefix))
 
     def discard(self, key: str) -> None:
@@ -183,7 +187,7 @@ class DirectoryStore(DirectoryReader):
         with (
             suppress(StoreDenied, BlobMissing),
             self._opened_root() as root,
-            translated(f"remove {self._root / key}"),
+            translated(f"remove {self._path(key)}"),
             suppress(NotADirectoryError),
             closing_fd(walked(root, parents)) as directory,
         ):
@@ -199,7 +203,7 @@ class DirectoryStore(DirectoryReader):
         *parents, name = key.split("/")
         with (
             self._opened_root() as root,
-            translated(f"write {self._root / key}"),
+            translated(f"write {self._path(key)}"),
             closing_fd(walked(root, parents, make=True)) as directory,
         ):
             yield root, directory, name
@@ -207,7 +211,7 @@ class DirectoryStore(DirectoryReader):
     @contextmanager
     def _locked(self, root: int) -> Iterator[None]:
         """Hold the store's lock: compare-and-swap is a comparison and a rename that nobody comes between."""
-        what = f"lock {self._root / _LOCK}"
+        what = f"lock {self._path(_LOCK)}"
         with translated(what):
             # Writable: NFS grants an exclusive lock on such a descriptor only.
             lock = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from dagferry_shared.errors import BlobMissing, StoreConflict
 from dagferry_shared.store import Blob, BlobInfo, check_key
 from dagferry_shared.store.reading import CHUNK_BYTES, oversize
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator

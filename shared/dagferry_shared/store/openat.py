@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import time
 from contextlib import contextmanager, suppress
@@ -81,7 +80,7 @@ def _make_directory(name: str, parent: int) -> None:
 def temporary(directory: int, source: BinaryIO) -> Iterator[str]:
     """Write a durable file of a random name that no reader and no listing sees; remove it unless it was renamed."""
     _remove_abandoned(directory)
-    name = f".tmp-{secrets.token_hex(16)}"
+    name = f".tmp-{os.urandom(16).hex()}"
     file = os.open(name, _CREATE, 0o666, dir_fd=directory)
     try:
         with open(file, "wb") as target:

@@ -1,3 +1,4 @@
+import base64
 import hashlib
 import subprocess
 
@@ -201,3 +202,26 @@ def test_pem_of_exactly_the_limit_is_read():
     assert FileSigner.from_pem(private, None, "key").public == KEY.public
     with refused(Reason.BAD_KEY):
         FileSigner.from_pem(b"\n" + private, None, "key")
+
+
+def test_key_in_another_form_than_ours_is_the_same_key() -> None:
+    usual = FileSigner.generate().public
+    lines = usual.pem.splitlines()
+    for other in (usual.pem.strip(), usual.pem.replace("\n", "\r\n"), "words\n" + usual.pem):
+        assert PublicKey.from_pem(other.encode()) == usual
+    assert lines[0] == "-----BEGIN PUBLIC KEY-----"
+
+
+def test_our_own_pem_is_what_the_library_writes() -> None:
+    public = FileSigner.generate().public
+    written = public.key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    assert (public.pem.encode(), PublicKey.from_pem(written)) == (written, public)
+
+
+def test_usual_form_with_other_bytes_inside_is_refused() -> None:
+    """The quick way must not take what the library would not."""
+    der = base64.b64decode("".join(FileSigner.generate().public.pem.splitlines()[1:-1]))
+    for wrong in (der[:-1], der + b"x", b"\x31" + der[1:], der[:11] + b"\x01" + der[12:], b"", der[:12]):
+        body = base64.b64encode(wrong).decode()
+        with refused(Reason.BAD_KEY):
+            PublicKey.from_pem(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n".encode())
