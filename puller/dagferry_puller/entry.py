@@ -15,6 +15,8 @@ def main() -> NoReturn:
     taken apart at the end: what was to be durable is so already. Together 12 ms of CPU for each start.
     """
     gc.disable()
+    # One thread for the network is enough: obstore would start one for each CPU of the node, with a heap of its own.
+    os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
     from dagferry_puller import cli  # noqa: PLC0415 - after the line before
 
     code = cli.main()

@@ -150,13 +150,15 @@ class Volume:
             self.update(seen={**self.state.seen, self._channel: seen})
 
     def went_live(self, version: str) -> None:
-        """Make a swap durable and record it: what was live before is previous; ``retire`` starts its grace time."""
+        """Make a swap durable and record it: what was live before is previous, and its grace time starts."""
         self.link.make_durable()
         old = self.state.live
-        left = {v: t for v, t in self.state.left.items() if v != version}
+        left = dict(self.state.left)
         previous = old.previous if old else None
         if old and old.version != version:
             previous = old.version
+            left[previous] = int(time.time())  # here, so that ``retire`` finds it and need not write the state again
+        left.pop(version, None)
         self.update(live=state.Live(version, previous, times.show(times.now())), left=left)
 
     def wanted(self, version: str) -> None:

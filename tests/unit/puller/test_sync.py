@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagferry_puller import state
 from dagferry_puller.status import Outcome
 from dagferry_shared.errors import Reason, Refused
 from support.attacker import Target
@@ -52,6 +53,21 @@ def test_rollback_to_a_kept_version_is_one_request(bench: Target) -> None:
     bench.simulator.again(first)
     assert bench.puller.sync() is Outcome.SWAPPED
     assert bench.reader.take() == [f"get-if-changed {POINTER}"]
+
+
+def test_update_writes_the_state_before_it_acts_for_the_times_and_after_the_swap_only(
+    bench: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.simulator.publish(small_tree("one"), "a")
+    bench.puller.sync()
+    saved: list[state.State] = []
+    real = state.save
+    monkeypatch.setattr(state, "save", lambda root, new: (saved.append(new), real(root, new)))
+    second = bench.simulator.publish(small_tree("two"), "b")
+    bench.puller.sync()
+    assert [one.live.version == second.version for one in saved if one.live] == [False, False, True]
+    assert [one.seen == saved[-1].seen for one in saved] == [True] * 3
+    assert set(saved[-1].left) == {saved[-1].live.previous}
 
 
 def test_changed_trust_file_drops_the_etag(bench: Target) -> None:
