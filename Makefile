@@ -11,7 +11,8 @@ SWAPS  ?= 200
 SYSTEM ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-notify bench-mixing bench-airflow clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-quick \
+  bench-own bench-scale bench-notify bench-mixing bench-airflow bench-fleet clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -76,8 +77,34 @@ fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each
 demo: $(READY)  ## The main job on real DAGs; STORE=s3: through an S3 API on loopback; STORE=rgw: on a Ceph RGW (root, Debian).
 	@$(BIN)/python tests/demo/main.py --store $(STORE)
 
-bench: $(READY) ## Memory and CPU of an idle puller, cold start, publish to live.
-	@$(BIN)/python tests/bench/bench.py
+# What bench compares with: each in an environment of its own; ours from a wheel, as in an image. rclone is Debian's.
+PEERS := .cache/bench-ours/.ready .cache/bench-awscli/.ready .cache/bench-airflow/.ready
+
+.cache/bench-ours/.ready: $(READY) $(shell find shared puller -name '*.py')
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --compile-bytecode --reinstall-package dagferry '.[puller]'
+	@touch $@
+
+.cache/bench-%/.ready: tests/bench/requirements-%.txt $(READY)
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python --compile-bytecode -r $<
+	@touch $@
+
+bench: $(READY) $(PEERS) ## dagferry beside git-sync's commands, aws s3 sync, rclone, Airflow's bundles, curl. ARGS='--trees small'.
+	@command -v rclone >/dev/null || { [ $$EUID -ne 0 ] || apt-get -qq install -y --no-install-recommends rclone >/dev/null; }
+	@$(BIN)/python tests/bench/compare.py $(if $(BENCH_QUICK),$(QUICK),$(ARGS))
+
+# A smoke run: every scenario once on a tiny tree, without the peers that take long to install.
+QUICK := --trees tiny --runs 2 --versions 5 --period 0.2 --polls 200 --peers dagferry,git-sync,clone,floor --moto
+
+bench-quick: $(READY) .cache/bench-ours/.ready ## The same in two minutes, to see that it runs; no thresholds.
+	@$(BIN)/python tests/bench/compare.py $(QUICK) $(ARGS)
+
+bench-own: $(READY) ## What a puller and dagctl cost by themselves: --help, cold start and idle on a directory and on S3.
+	@$(BIN)/python tests/bench/own.py $(ARGS)
+
+bench-scale: $(READY) ## Hundreds of pullers and thousands of simulated ones on one RGW; see tests/bench/SCALE.md. Root, Debian.
+	@$(BIN)/python tests/bench/scale.py $(ARGS)
 
 bench-notify: $(READY) ## Publish to live on 20 pullers: polls, RGW's pushes through the relay, --notify. Root, Debian.
 	@$(BIN)/python tests/bench/notify.py
