@@ -1,4 +1,4 @@
-"""``make bench``: what a puller costs, measured on real processes in one run. A first version; it grows with issue 6.
+"""``make bench-own``: what a puller and dagctl cost by themselves, on a directory and on S3 (moto), on real processes.
 
 Prints a table, and the same as JSON with ``--json``. ``BENCH_QUICK=1`` takes fewer samples.
 """
