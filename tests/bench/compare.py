@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -75,6 +76,7 @@ def taking_part(names: str) -> dict[str, type]:
 def main() -> None:
     given = arguments()
     peers, result = taking_part(given.peers), {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a run that is ended cleans up
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dagferry-bench-"))).resolve()
         volumes = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dagferry-bench-", dir=given.volumes)))

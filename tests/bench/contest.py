@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,9 +97,15 @@ class Contest:
     def _counted(self) -> None:
         disk = self.world.work / "disk"
         disk.mkdir()
-        open_peers = {}
+        open_peers: dict[str, Peer] = {}
+        with ExitStack() as stack:
+            self._count(disk, open_peers, stack)
+        remove(disk)
+
+    def _count(self, disk: Path, open_peers: dict[str, Peer], stack: ExitStack) -> None:
         for name, kind in self.peers.items():
-            peer = self.peers[name](self.world, disk / name, self.world.counted)
+            peer = kind(self.world, disk / name, self.world.counted)
+            stack.callback(peer.close)
             self._take()
             cost = peer.cold()
             self._wire(name, "cold")
@@ -113,9 +120,6 @@ class Contest:
                 self._take()
                 peer.sync()
                 self._wire(name, scenario)
-        for peer in open_peers.values():
-            peer.close()
-        remove(disk)
 
     def _take(self) -> tuple[int, int]:
         taken = [counter.take() for counter in self.world.counters]

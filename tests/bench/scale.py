@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -229,6 +230,7 @@ def main() -> None:
     given = parser.parse_args()
     reals, sims = ([int(n) for n in text.split(",") if n] for text in (given.real, given.simulated))
     result: dict[str, Any] = {"load_at_start": os.getloadavg()[0], "cpus": os.cpu_count(), "real": [], "simulated": []}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a run that is ended cleans up
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dagferry-bench-"))).resolve()
         volumes = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dagferry-bench-", dir=given.volumes)))

@@ -233,7 +233,7 @@ def test_a_root_without_permission_is_denied(root: Path, monkeypatch: pytest.Mon
     real = os.open
 
     def refuse(path: str | Path, flags: int, *args: int, **kwargs: int) -> int:
-        if path == root:
+        if path == str(root):
             raise PermissionError(errno.EACCES, "no")
         return real(path, flags, *args, **kwargs)
 
