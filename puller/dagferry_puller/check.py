@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _TAIL = 2000  # bytes of output that are kept
-_SECRETS = ("AWS_", "DAGFERRY_NOTIFY_TOKEN")
+_SECRETS = ("AWS_", "DAGFERRY_NOTIFY_TOKEN", "DAGFERRY_WEBHOOK")
 _running: set[int] = set()  # process groups
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
+    from dagferry_puller.daemon import Daemon
     from dagferry_puller.options import Option, Settings
+    from dagferry_puller.status import Recorder
 
 PROGRAM = "dagferry-puller"
 
@@ -41,6 +43,11 @@ Credentials, endpoint, region and CA bundle of an S3 store: the usual AWS_* vari
     "run": """\
 Stays and follows the channel: a sidecar, a node agent, or the one writer of a shared volume.
 A second one on the same root stands by and takes over. SIGTERM ends it, SIGHUP makes it look now.
+After a swap it runs --exec-hook, posts to --webhook and touches --touch-file, each by itself: tried
+again until it succeeds or a newer version is live, and again after a restart if it never did. The swap
+does not wait. A hook may be told twice of a swap, with the same DAGFERRY_HOOK_ID. It gets
+DAGFERRY_HOOK_ID _PATH (the version's directory) _LINK _ROOT _VERSION _COMMIT _RELEASE _TREE _BUNDLE
+_CHANNEL _REPOSITORY _REF _EPOCH _SEQUENCE _ACTION _ACTOR _REASON _SINCE _HOST _ATTEMPT; no AWS_*.
 It serves /healthz (alive), /readyz (a verified version is live), /status (JSON), /metrics
 (Prometheus) and POST /notify (look now).
 
@@ -173,16 +180,40 @@ def _run(settings: Settings) -> Exit:
     token = prepare.read_token(settings.notify_token_file)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
     daemon = Daemon(settings, prepare.open_session(settings, reader, trust, recorder), recorder)
-    if settings.airflow:
-        teller = prepare.open_teller(settings, recorder)
-        daemon.looked = teller.looked
-        teller.start()
+    _after_swaps(settings, recorder, daemon)
     if settings.http is not None:
         from dagferry_puller.httpd import serve  # noqa: PLC0415 - once serves nothing
 
         serve(settings, recorder, daemon.triggers.notified, token)
     _all_is_loaded()
-    return daemon.run()
+    code = daemon.run()
+    if settings.exec_hook:
+        from dagferry_puller.check import kill_running  # noqa: PLC0415 - what a hook started ends with us
+
+        kill_running()
+    return code
+
+
+def _after_swaps(settings: Settings, recorder: Recorder, daemon: Daemon) -> None:
+    """Have hooks and Airflow told of each swap; few pullers have either, so the others load none of it."""
+    hooks = settings.exec_hook or settings.webhook or settings.webhook_file or settings.touch_file
+    if not hooks and not settings.airflow:
+        return
+    from dagferry_puller import prepare  # noqa: PLC0415
+    from dagferry_puller.afterswap import AfterSwap  # noqa: PLC0415
+
+    after = AfterSwap(recorder)
+    daemon.looked = after.looked
+    if hooks:
+        from dagferry_puller.hooks.opening import Hooks  # noqa: PLC0415
+
+        made = Hooks(settings, recorder)
+        after.listeners.append(made.swapped)
+        made.start()
+    if settings.airflow:
+        teller = prepare.open_teller(settings, recorder)
+        after.listeners.append(lambda _: teller.looked())
+        teller.start()
 
 
 def _once(settings: Settings) -> Exit:

@@ -16,6 +16,7 @@ from dagferry_puller.exits import ConfigError
 from dagferry_puller.httpwire import Answer, Bad, Server
 from dagferry_puller.logs import fields, log
 from dagferry_puller.metrics import CONTENT_TYPE, render
+from dagferry_shared import times
 from dagferry_shared.values import asdict
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ class Pages:
         return Answer(503, f"not ready: {why}\n")
 
     def _status(self) -> Answer:
-        return Answer(200, json.dumps(asdict(self._recorder.snapshot()), ensure_ascii=False) + "\n", _JSON)
+        # The clock's own reading makes ages right on any reader's clock.
+        document = {**asdict(self._recorder.snapshot()), "now": times.show(times.now())}
+        return Answer(200, json.dumps(document, ensure_ascii=False) + "\n", _JSON)
 
     def _metrics(self) -> Answer:
         return Answer(200, render(self._recorder.snapshot(), time.time()), CONTENT_TYPE)

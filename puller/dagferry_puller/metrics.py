@@ -158,6 +158,23 @@ def _events(status: Status) -> Iterator[str]:
     )
 
 
+def _hooks(status: Status) -> Iterator[str]:
+    if not status.hooks:
+        return
+    hooks = [({"hook": name}, info) for name, info in status.hooks.items()]
+    results: list[Sample] = []
+    for labels, info in hooks:
+        results += [("", {**labels, "result": "success"}, info.successes)]
+        results += [("", {**labels, "result": "failure"}, info.failures)]
+    yield from _family("hook_attempts_total", "counter", "Attempts of each hook, by result.", results)
+    due: list[Sample] = [("", labels, info.state in {"running", "failing"}) for labels, info in hooks]
+    yield from _family("hook_due", "gauge", "1 if the live version is still to be told to it.", due)
+    last: list[Sample] = [
+        ("", labels, times.parse(info.last_success).timestamp()) for labels, info in hooks if info.last_success
+    ]
+    yield from _family("hook_last_success_timestamp_seconds", "gauge", "When it last ended well.", last)
+
+
 def _airflow(airflow: AirflowInfo | None) -> Iterator[str]:
     if airflow is None:
         return
@@ -207,6 +224,7 @@ def render(status: Status, now: float | None = None) -> str:
         *_live(status),
         *_checks(status, moment),
         *_events(status),
+        *_hooks(status),
         *_airflow(status.airflow),
         *process(PREFIX, status.program, status.started),
     )

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Any
 
+from dagferry_puller import optionvalues as read
 from dagferry_puller.exits import ConfigError
-from dagferry_puller.root import META, VERSIONS
-from dagferry_shared import names, times
-from dagferry_shared.airflowapi import address as airflow_address
-from dagferry_shared.archive.paths import check_path
 from dagferry_shared.errors import Refused
 from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-
-_NUMBER = re.compile(r"(\d{1,15})([KMGT]i?B?)?", re.ASCII)
-_BOOLEANS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +61,12 @@ class Settings:
     http: tuple[str, int] | None
     notify_token_file: str
     trigger_file: str
+    exec_hook: tuple[str, ...]
+    webhook: str
+    webhook_file: str
+    webhook_token_file: str
+    touch_file: str
+    hook_timeout: float
     airflow: str
     airflow_bundle: str
     airflow_credentials_file: str
@@ -97,152 +96,71 @@ class Settings:
     offline_ok: bool
 
 
-def _text(value: str) -> str:
-    if not value:
-        raise ValueError("is empty")
-    return value
-
-
-def _name(value: str) -> str:
-    return names.name(value, "the value")
-
-
-def seconds(value: str) -> float:
-    """Read a duration above zero."""
-    if re.fullmatch(r"0?\.\d{1,3}", value, re.ASCII):
-        return float(value) or times.duration("0").total_seconds()
-    return times.duration(value, "the value").total_seconds()
-
-
-def _seconds_or_zero(value: str) -> float:
-    return 0.0 if value in {"0", "0s"} else seconds(value)
-
-
-def _number(value: str) -> int:
-    match = _NUMBER.fullmatch(value)
-    if not match:
-        raise ValueError(f"{value[:40]!r} is not a whole number, such as 1000, 64K or 2GiB")
-    unit = match[2] or " "
-    return int(match[1]) << 10 * " KMGT".index(unit[0])
-
-
-def _positive(value: str) -> int:
-    number = _number(value)
-    if not number:
-        raise ValueError("must be at least 1")
-    return number
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def read(value: str) -> str:
-        if value not in allowed:
-            raise ValueError(f"{value[:40]!r} is not one of: {', '.join(allowed)}")
-        return value
-
-    return read
-
-
-def _switch(value: str) -> bool:
-    if value.lower() not in _BOOLEANS:
-        raise ValueError(f"{value[:40]!r} is neither true nor false")
-    return _BOOLEANS[value.lower()]
-
-
-def _link(value: str) -> str:
-    check_path(value, "the link")
-    top = value.partition("/")[0]
-    if top in {META, VERSIONS}:
-        raise ValueError(f"{value!r} lies in {top}/, which is not for links")
-    return value
-
-
-def address(value: str) -> tuple[str, int] | None:
-    """Read HOST:PORT; None for "none"."""
-    if value == "none":
-        return None
-    host, separator, port = value.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"{value[:80]!r} is not HOST:PORT (such as 0.0.0.0:9474, [::]:9474 or 127.0.0.1:0) or none")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _command(value: str) -> tuple[str, ...]:
-    if not value:
-        return ()
-    import shlex  # noqa: PLC0415 - most pods have no command
-
-    try:
-        return tuple(shlex.split(value))
-    except ValueError as error:
-        raise ValueError(f"{value[:80]!r} cannot be split into words: {error}") from error
-
-
-def _commit(value: str) -> str:
-    return names.commit(value, "the value") if value else ""
-
-
-def _version(value: str) -> str:
-    if value:
-        names.split_version_id(value)
-    return value
-
-
 _BASE: tuple[Option, ...] = (
-    Option("store", _text, None, "the store: s3://BUCKET/PREFIX or file:///DIRECTORY", "URL"),
-    Option("bundle", _name, None, "the bundle to pull", "NAME"),
-    Option("channel", _name, None, "the channel to follow", "NAME"),
-    Option("trust", _text, None, "the trust file: which keys may sign what; read again when it changes", "FILE"),
-    Option("root", _text, None, "the volume's directory; made if it is not there", "DIR"),
-    Option("link", _link, "current", "the link's path below the root", "NAME"),
-    Option("check-command", _command, "", "run this before a swap; it gets the new directory as last argument, and "
+    Option("store", read.text, None, "the store: s3://BUCKET/PREFIX or file:///DIRECTORY", "URL"),
+    Option("bundle", read.name, None, "the bundle to pull", "NAME"),
+    Option("channel", read.name, None, "the channel to follow", "NAME"),
+    Option("trust", read.text, None, "the trust file: which keys may sign what; read again when it changes", "FILE"),
+    Option("root", read.text, None, "the volume's directory; made if it is not there", "DIR"),
+    Option("link", read.link, "current", "the link's path below the root", "NAME"),
+    Option("check-command", read.command, "", "run this before a swap; it gets the new directory as last argument, and "
            "anything but exit 0 keeps the old version. Split as a shell would, but no shell runs", "CMD"),
-    Option("check-timeout", seconds, "120s", "the time that the check command has", "TIME"),
-    Option("keep", _positive, "3", "keep at least this many versions, the live one counted", "N"),
-    Option("keep-hours", _number, "24", "keep each version this long after it was live", "HOURS"),
-    Option("max-bytes", _positive, "2GiB", "refuse an archive that is, or unpacks to, more bytes", "BYTES"),
-    Option("max-files", _positive, "200000", "refuse an archive of more files, links and directories", "N"),
-    Option("no-fsync", _switch, "", "do not wait for the disk: for a volume that dies with its node", ""),
-    Option("touch", _choice("changed", "all"), "changed", "which files get a new modification time at a swap: changed "
-           "ones, or all, so that Airflow parses every DAG again at once", "changed|all"),
-    Option("reuse", _choice("link", "copy", "none"), "link", "unchanged files of a new version are hard links to those of "
-           "the live one, copies of them, or out of the whole archive like all others", "link|copy|none"),
-    Option("on-revoked", _choice("keep", "stop"), "keep", "what to do when the live release is revoked, or no longer "
-           "verifies: keep it and alarm, or remove the link", "keep|stop"),
-    Option("accept-expired-for", _seconds_or_zero, "0", "a pod without any version takes a pointer that expired at "
+    Option("check-timeout", read.seconds, "120s", "the time that the check command has", "TIME"),
+    Option("keep", read.positive, "3", "keep at least this many versions, the live one counted", "N"),
+    Option("keep-hours", read.number, "24", "keep each version this long after it was live", "HOURS"),
+    Option("max-bytes", read.positive, "2GiB", "refuse an archive that is, or unpacks to, more bytes", "BYTES"),
+    Option("max-files", read.positive, "200000", "refuse an archive of more files, links and directories", "N"),
+    Option("no-fsync", read.switch, "", "do not wait for the disk: for a volume that dies with its node", ""),
+    Option("touch", read.choice("changed", "all"), "changed", "which files get a new modification time at a swap: "
+           "changed ones, or all, so that Airflow parses every DAG again at once", "changed|all"),
+    Option("reuse", read.choice("link", "copy", "none"), "link", "unchanged files of a new version are hard links to "
+           "those of the live one, copies of them, or out of the whole archive like all others", "link|copy|none"),
+    Option("on-revoked", read.choice("keep", "stop"), "keep", "what to do when the live release is revoked, or no "
+           "longer verifies: keep it and alarm, or remove the link", "keep|stop"),
+    Option("accept-expired-for", read.seconds_or_zero, "0", "a pod without any version takes a pointer that expired at "
            "most this long ago", "TIME"),
-    Option("min-rate", _number, "1024", "give up a download that is slower, on average after 10 s", "BYTES/S"),
-    Option("download-timeout", seconds, "10m", "the time that one archive may take", "TIME"),
-    Option("log-format", _choice("text", "json"), "text", "for people, or one JSON object a line", "text|json"),
-    Option("log-level", _choice("debug", "info", "warning", "error"), "info", "the least to log", "LEVEL"),
+    Option("min-rate", read.number, "1024", "give up a download that is slower, on average after 10 s", "BYTES/S"),
+    Option("download-timeout", read.seconds, "10m", "the time that one archive may take", "TIME"),
+    Option("log-format", read.choice("text", "json"), "text", "for people, or one JSON object a line", "text|json"),
+    Option("log-level", read.choice("debug", "info", "warning", "error"), "info", "the least to log", "LEVEL"),
 )  # fmt: skip
 
 _RUN: tuple[Option, ...] = (
-    Option("period", seconds, "5s", "time between polls, give or take a fifth", "TIME"),
-    Option("notified-period", seconds, "60s", "the same while notifications come: from the first one that announced a "
-           "new pointer until a poll finds one that none did, for a day at most. So a lost notification is found "
-           "after this time, and from then on polls come at --period again", "TIME"),
-    Option("recheck", seconds, "1h", "how often the live tree is hashed again", "TIME"),
-    Option("http", address, "127.0.0.1:9474", "where /healthz /readyz /status /metrics /notify are served; port 0 "
+    Option("period", read.seconds, "5s", "time between polls, give or take a fifth", "TIME"),
+    Option("notified-period", read.seconds, "60s", "the same while notifications come: from the first one that "
+           "announced a new pointer until a poll finds one that none did, for a day at most. So a lost notification is "
+           "found after this time, and from then on polls come at --period again", "TIME"),
+    Option("recheck", read.seconds, "1h", "how often the live tree is hashed again", "TIME"),
+    Option("http", read.address, "127.0.0.1:9474", "where /healthz /readyz /status /metrics /notify are served; port 0 "
            "takes any and logs it; none serves nothing", "HOST:PORT"),
     Option("notify-token-file", str, "", "POST /notify needs 'Authorization: Bearer' and this file's content (or set "
            "DAGFERRY_NOTIFY_TOKEN to the token)", "FILE"),
     Option("trigger-file", str, "", "look at once when this file's modification time changes", "FILE"),
-    Option("airflow", airflow_address.optional, "", "after a swap make this Airflow parse now and watch until it "
-           "has; on the one puller beside its dag-processor (2.11: scheduler). See --airflow-credentials-file", "URL"),
+    Option("exec-hook", read.command, "", "run this after a swap; it gets the version's directory as last argument, "
+           "and DAGFERRY_HOOK_* (see above). Split as a shell would, but no shell runs", "CMD"),
+    Option("webhook", str, "", "POST there after a swap, as JSON, what --exec-hook gets as DAGFERRY_HOOK_*; "
+           "anything but 2xx is a failure. With a secret in it: from the variable or --webhook-file", "URL"),
+    Option("webhook-file", str, "", "the file that holds the webhook's address", "FILE"),
+    Option("webhook-token-file", str, "", "send 'Authorization: Bearer' and this file's content (or set "
+           "DAGFERRY_WEBHOOK_TOKEN)", "FILE"),
+    Option("touch-file", str, "", "touch this file after a swap", "FILE"),
+    Option("hook-timeout", read.seconds, "30s", "the time that one attempt of a hook has; it is tried again", "TIME"),
+    Option("airflow", read.airflow, "", "after a swap make this Airflow parse now, and watch until it has; on the one "
+           "puller beside its dag-processor or 2.11's scheduler. See --airflow-credentials-file", "URL"),
     Option("airflow-bundle", str, "", "Airflow 3's name of this bundle, if it has more than one", "NAME"),
     Option("airflow-credentials-file", str, "", "lines username=… and password=…, or token=… (or set "
            "DAGFERRY_AIRFLOW_USERNAME and _PASSWORD, or _TOKEN)", "FILE"),
     Option("airflow-ca", str, "", "CA certificates for an https Airflow, instead of the system's", "FILE"),
-    Option("airflow-timeout", seconds, "5m", "how long Airflow may take to parse before that is late", "TIME"),
+    Option("airflow-timeout", read.seconds, "5m", "how long Airflow may take to parse before that is late", "TIME"),
 )  # fmt: skip
 
 _ONCE: tuple[Option, ...] = (
-    Option("commit", _commit, "", "the version of this commit, from the channel's signed history", "SHA"),
-    Option("pin", _version, "", "exactly this version; needs no pointer", "VERSION_ID"),
-    Option("no-link", _switch, "", "with --pin: bring the version onto the volume and leave the link alone", ""),
-    Option("no-retry", _switch, "", "end at the first failure of the store: whoever calls tries again", ""),
-    Option("timeout", seconds, "5m", "give up after this time", "TIME"),
-    Option("offline-ok", _switch, "", "succeed with the verified version that is live if the store is away", ""),
+    Option("commit", read.commit, "", "the version of this commit, from the channel's signed history", "SHA"),
+    Option("pin", read.version, "", "exactly this version; needs no pointer", "VERSION_ID"),
+    Option("no-link", read.switch, "", "with --pin: bring the version onto the volume and leave the link alone", ""),
+    Option("no-retry", read.switch, "", "end at the first failure of the store: whoever calls tries again", ""),
+    Option("timeout", read.seconds, "5m", "give up after this time", "TIME"),
+    Option("offline-ok", read.switch, "", "succeed with the verified version that is live if the store is away", ""),
 )
 
 OPTIONS: tuple[Option, ...] = (

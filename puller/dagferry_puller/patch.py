@@ -6,7 +6,6 @@ It only saves time: whatever speaks against it is logged and counted, and the wh
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
@@ -22,6 +21,7 @@ from dagferry_shared.archive.reader import Limits
 from dagferry_shared.errors import Reason, Refused, StoreError
 from dagferry_shared.gittree import Mode, blob_id
 from dagferry_shared.layout import Layout
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -85,6 +85,9 @@ def new_recorder(settings: Settings) -> Recorder:
             root=os.path.abspath(settings.root),
             link=settings.link,
             started=times.show(times.now()),
+            host=os.uname().nodename,
+            period=settings.period,
+            notified_period=settings.notified_period,
         )
     )
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
+    from dagferry_puller.hooks.info import HookInfo
     from dagferry_puller.tellinfo import AirflowInfo
     from dagferry_shared.rules import Seen
 
@@ -130,6 +131,8 @@ class Status:
         root: path.
         link: path below the root.
         started: when the process started.
+        host: name of the machine; in a pod the pod's.
+        period, notified_period: seconds between polls; the latter while notifications are relied on.
         ready: whether a verified version is live.
         live: that version, or one that stays live although it no longer is to be trusted.
         revoked: why the live release no longer verifies under the trust file, None if it does.
@@ -153,6 +156,7 @@ class Status:
         patches: versions made from the live one and a delta, or not (refused, unavailable, failed), by result.
         steps: histograms of seconds by step.
         deliveries: histogram of publish-to-live seconds.
+        hooks: what is done after a swap, by name.
         airflow: the Airflow that is told of swaps; None without --airflow.
     """
 
@@ -165,6 +169,9 @@ class Status:
     link: str
     started: str
     format: int = 1
+    host: str = ""
+    period: float = 0.0
+    notified_period: float = 0.0
     role: str = "starting"
     ready: bool = False
     live: LiveInfo | None = None
@@ -189,6 +196,7 @@ class Status:
     patches: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PATCHES, 0))
     steps: dict[str, Histogram] = field(default_factory=lambda: {s: Histogram.empty(STEP_BUCKETS) for s in Step})
     deliveries: Histogram = field(default_factory=lambda: Histogram.empty(DELIVERY_BUCKETS))
+    hooks: dict[str, HookInfo] = field(default_factory=dict)
     airflow: AirflowInfo | None = None
 
 

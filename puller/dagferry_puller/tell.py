@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dagferry_puller.attempt import attempt
@@ -25,6 +24,7 @@ from dagferry_shared.airflowapi.address import parse
 from dagferry_shared.airflowapi.client import Airflow
 from dagferry_shared.airflowapi.errors import AirflowError, Trouble
 from dagferry_shared.airflowapi.parsed import Target
+from dagferry_shared.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -170,7 +170,7 @@ class Teller:
 
     def _note(self, **changes: object) -> None:
         """Change what is known; only this thread does."""
-        self._recorder.update(airflow=replace(self._info(), **changes))  # type: ignore[arg-type] # as in Recorder.update
+        self._recorder.update(airflow=replace(self._info(), **changes))
 
 
 def _detail(snapshot: Snapshot, waiting: tuple[Dag, ...]) -> str:

@@ -6,8 +6,6 @@ import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from dagferry_shared.values import dataclass
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 

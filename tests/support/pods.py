@@ -54,8 +54,9 @@ class Reply:
 class Running:
     """A ``run`` process, its log and its port."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, *, http: bool) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, *, http: bool, host: str = "127.0.0.1") -> None:
         self.process = process
+        self.host = host
         self._log = log
         self.port = wait_for(self._port, "the puller listens") if http else 0
 
@@ -75,7 +76,7 @@ class Running:
 
     def request(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> Reply:
         """Ask its HTTP port."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=10)
         try:
             connection.request(method, path, body, headers)
             reply = connection.getresponse()
@@ -224,7 +225,8 @@ class Pod:
                 env={**os.environ, **(environ or {})},
             )
         try:
-            running = Running(process, log, http=merged["http"] != "none")
+            host = str(merged["http"]).rpartition(":")[0].strip("[]")
+            running = Running(process, log, http=merged["http"] != "none", host=host)
         except BaseException:
             process.kill()
             process.wait()

@@ -132,7 +132,7 @@ class Storage:
             raise PullFailed(said or f"dagferry-puller once ended with {done.returncode}")
 
     def _seconds(self) -> float:
-        from dagferry_puller.options import seconds  # noqa: PLC0415 - not needed with a sidecar
+        from dagferry_puller.optionvalues import seconds  # noqa: PLC0415 - not needed with a sidecar
 
         try:
             return seconds(self.environ["DAGFERRY_TIMEOUT"]) + _SPARE_SECONDS

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from dagferry_puller.backoff import uniform
 from dagferry_puller.logs import Complaints, log
 from dagferry_puller.relay.names import MAX_PODS, Names
-from dagferry_puller.relay.pool import Pool
 from dagferry_puller.relay.post import NotTaken, post
-from dagferry_puller.relay.targets import show
+from dagferry_shared.pool import Pool
+from dagferry_shared.targets import show
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagferry_puller.relay.status import RelayRecorder
-    from dagferry_puller.relay.targets import Address, Target
+    from dagferry_shared.targets import Address, Target
 
 THREADS = 32  # pods told at a time
 MIN_GAP_SECONDS = 1.0  # between the starts of two fan-outs

@@ -11,15 +11,15 @@ from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
 from dagferry_puller.logs import Complaints
-from dagferry_puller.relay.pool import Pool
 from dagferry_puller.relay.post import NotTaken
+from dagferry_shared.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from dagferry_puller.relay.status import RelayRecorder
-    from dagferry_puller.relay.targets import Address, Target
+    from dagferry_shared.targets import Address, Target
 
 PROMPT_SECONDS = 0.2  # that an answer may take to count for the notification that asked
 MAX_PODS = 5000  # addresses of a name; one that has more is somebody's joke

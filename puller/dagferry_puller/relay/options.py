@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dagferry_puller import options
+from dagferry_puller import options, optionvalues
 from dagferry_puller.exits import ConfigError
 from dagferry_puller.options import Option
-from dagferry_puller.relay.targets import Target, parse
+from dagferry_shared.targets import Target, parse
 from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _targets(value: str) -> tuple[Target, ...]:
 
 
 def _listen(value: str) -> tuple[str, int]:
-    address = options.address(value)
+    address = optionvalues.address(value)
     if address is None:
         raise ValueError("must be HOST:PORT: probes need it, also with --amqp")
     return address
@@ -62,7 +62,8 @@ OPTIONS: tuple[Option, ...] = (
            "name has then (a headless Service), http://HOST:PORT is one", "URLS"),
     Option("listen", _listen, "127.0.0.1:9475", "where POST /notify, /healthz /readyz /status /metrics are served; "
            "port 0 takes any and logs it", "HOST:PORT"),
-    Option("deadline", options.seconds, "2s", "the time that one pod has to answer; tried once more after it", "TIME"),
+    Option("deadline", optionvalues.seconds, "2s", "the time that one pod has to answer; tried once more after it",
+           "TIME"),
     Option("notify-token-file", str, "", "POST /notify here needs 'Authorization: Bearer' and this file's content (or "
            "set DAGFERRY_NOTIFY_TOKEN); RGW sends none", "FILE"),
     Option("target-token-file", str, "", "the token that the pods' /notify needs (or set "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 import time
 
-from dagferry_puller.relay.targets import show
 from dagferry_shared.errors import DagferryError
+from dagferry_shared.targets import show
 
 _MAX_LINE = 1024  # bytes read of an answer
 

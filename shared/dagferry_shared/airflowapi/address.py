@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+from dagferry_shared.values import dataclass
 
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 
@@ -49,10 +50,3 @@ def parse(text: str) -> Address:
         raise ValueError("is the address that Airflow's pages begin with, without query or fragment")
     tls = url.scheme == "https"
     return Address(url.hostname or "", url.port or (443 if tls else 80), url.path.rstrip("/"), tls)
-
-
-def optional(text: str) -> str:
-    """Accept an address, or nothing (a check of an option's value); ValueError as of ``parse``."""
-    if text:
-        parse(text)
-    return text

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +14,7 @@ from dagferry_shared import names, strictjson
 from dagferry_shared.airflowapi.errors import AirflowError, Trouble
 from dagferry_shared.airflowapi.wire import MAX_ANSWER
 from dagferry_shared.errors import Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,12 +16,12 @@ Times are compared between two clocks, this process's and Airflow's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dagferry_shared import names
 from dagferry_shared.errors import Refused
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime

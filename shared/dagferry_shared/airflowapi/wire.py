@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 import socket
 import time
-from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any
 
 from dagferry_shared.airflowapi.errors import AirflowError, Trouble
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     import ssl

@@ -7,7 +7,6 @@ the body is a canonical tar of what is new or changed. Everything is checked on 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
@@ -17,6 +16,7 @@ from dagferry_shared.archive.links import check_links
 from dagferry_shared.archive.reader import NOWHERE, read_entries
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.gittree import Leaf, Mode, blob_id, tree_id
+from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Whom to tell: names, and the addresses that they have at this moment."""
+"""Which pods there are: names, and the addresses that they have at this moment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A name to tell.
+    """A name of pods.
 
     Attributes:
         host: name or address.
-        port: of ``/notify``.
-        every: tell all addresses of the name, else the first one.
+        port: where they serve HTTP.
+        every: all addresses of the name are meant, else the first one.
     """
 
     host: str
@@ -40,14 +40,19 @@ class Target:
         return unique if self.every else unique[:1]
 
 
-def parse(text: str) -> Target:
-    """Read ``dns://NAME:PORT`` or ``http://HOST:PORT``; ValueError says what is wrong."""
+def parse(text: str, path: str = "/notify") -> Target:
+    """Read ``dns://NAME:PORT`` or ``http://HOST:PORT``; ValueError says what is wrong.
+
+    Args:
+        text: the target.
+        path: what it may end with, as people copy it: it is what the pods are asked for anyway.
+    """
     url = urlsplit(text)
     port = url.port  # ValueError if it is none
     if url.scheme not in {"dns", "http"} or not url.hostname or port == 0 or "@" in url.netloc:
         raise ValueError(f"{text[:80]!r} is not dns://NAME:PORT or http://HOST:PORT")
-    if url.path.rstrip("/") not in {"", "/notify"} or url.query or url.fragment:
-        raise ValueError(f"{text[:80]!r} has a path: pods take notifications at /notify alone")
+    if url.path.rstrip("/") not in {"", path} or url.query or url.fragment:
+        raise ValueError(f"{text[:80]!r} has a path, and pods are asked for {path} alone")
     return Target(url.hostname, port or DEFAULT_PORT, every=url.scheme == "dns")
 
 
