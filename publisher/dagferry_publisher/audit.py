@@ -72,12 +72,24 @@ class Audit:
     """A check of one channel, or with ``everything`` of all objects of its bundle.
 
     Only an unreachable or denying store ends it early; everything else is a finding.
+
+    Args:
+        chain: where the store and the trust file come from.
+        rebuild: packs each commit again from this clone.
+        documents_only: the store has no archives (an export), and what expired since is a note.
+        progress: told what is being done.
     """
 
     def __init__(
-        self, chain: Chain, *, rebuild: Repo | None = None, progress: Callable[[str], None] = lambda _: None
+        self,
+        chain: Chain,
+        *,
+        rebuild: Repo | None = None,
+        documents_only: bool = False,
+        progress: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.chain = chain
+        self._documents_only = documents_only
         self.report = Report()
         self._rebuild = rebuild
         self._progress = progress
@@ -103,12 +115,16 @@ class Audit:
             chain.rules.new_pointer(head.raw, now=times.now())
             chain.rules.check_expiry(head.content, now=times.now())
         except Refused as problem:
-            self.report.add(key, problem)
+            if self._documents_only and problem.reason is Reason.EXPIRED:
+                self.report.note(key, f"today: {problem}")
+            else:
+                self.report.add(key, problem)
         entries = self._entries(chain, chain.walk(head))
         self._check_history(chain, entries)
         for index, entry in enumerate(entries):
             live = entry.content.release == head.content.release
-            self._entry(chain, entry, live=live, archive=all_archives or index == 0)
+            archive = not self._documents_only and (all_archives or index == 0)
+            self._entry(chain, entry, live=live, archive=archive)
 
     def _entries(self, chain: Chain, walk: Iterator[Entry]) -> list[Entry]:
         entries: list[Entry] = []

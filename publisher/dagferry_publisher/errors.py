@@ -37,5 +37,13 @@ class TimedOut(DagferryError):
     """What was waited for did not happen in the time given by ``--timeout``."""
 
 
+class PartOfFleet(DagferryError):
+    """Some pods are as they should be, and some are not."""
+
+
+class StageFailed(DagferryError):
+    """A stage of a rollout did not come out well, or somebody said no; the text says where everything is now."""
+
+
 class FoundProblems(DagferryError):
     """A check of the store ended with findings."""

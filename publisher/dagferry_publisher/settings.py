@@ -20,10 +20,10 @@ PROJECT_FILE = "dagctl.toml"
 PATHS = frozenset(
     {"trust", "repo", "release-key", "pointer-key", "airflow-credentials-file", "airflow-ca"}
 )  # in a file: relative to that file
-LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key", "notify"})
+LISTS = frozenset({"path", "include", "exclude", "release-key", "pointer-key", "notify", "targets", "announce"})
 KNOWN = (
     frozenset({"store", "bundle", "channel", "repository", "ref", "commit", "expires", "actor", "pipeline", "level"})
-    | {"deltas", "store-wait", "airflow", "airflow-bundle"}
+    | {"deltas", "store-wait", "airflow", "airflow-bundle", "announce-text", "announce-failure-text"}
     | PATHS
     | LISTS
 )

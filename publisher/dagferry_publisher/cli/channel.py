@@ -107,7 +107,7 @@ def _register_repair(app: typer.Typer) -> None:
         dry_run: DryRun = False,
         notify: Notify = None,
     ) -> None:
-        """Bring back a pointer that is gone, damaged or behind its history, from the newest history copy that verifies.
+        """Bring back a pointer that is gone, damaged or behind its history: the newest copy that verifies.
 
         Run dagctl verify first: it says what is wrong.
         """

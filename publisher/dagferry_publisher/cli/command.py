@@ -21,6 +21,7 @@ from dagferry_shared.errors import DagferryError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ANNOUNCED = frozenset({"publish", "rollback", "hold", "resume", "promote", "refresh", "repair", "rollout"})
 _PRIVATE = {
     "release-key",
     "pointer-key",
@@ -83,6 +84,12 @@ def report(error: DagferryError, *, as_json: bool) -> None:
         sys.stderr.write(f"dagctl: {facts['reason']}: {facts['message']}\n")
 
 
+def _announce(cli: Cli, name: str, values: dict[str, object], error: DagferryError) -> None:
+    from dagferry_publisher.cli.announcing import failed  # noqa: PLC0415 - only where something failed
+
+    failed(cli, name, values, error)
+
+
 def command(app: typer.Typer, name: str, *common: Common) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register ``function(cli, …own options)`` as a command with the common options added.
 
@@ -101,10 +108,14 @@ def command(app: typer.Typer, name: str, *common: Common) -> Callable[[Callable[
         @functools.wraps(function)
         def run(ctx: typer.Context, **values: object) -> None:
             given = {option.name: values.pop(option.name) for option in common}
+            cli: Cli | None = None
             try:
-                function(Cli(given, ctx.find_root().params.get("context")), **values)
+                cli = Cli(given, ctx.find_root().params.get("context"))
+                function(cli, **values)
                 sys.stdout.flush()
             except DagferryError as error:
+                if cli and name in ANNOUNCED:
+                    _announce(cli, name, values, error)
                 report(error, as_json=bool(given.get("json")))
                 raise typer.Exit(exit_code(error)) from error
             except BrokenPipeError:  # the reader of our output has had enough

@@ -21,6 +21,8 @@ def _shown(option: str, setting: Setting) -> str:
     """Return a value that may be shown: never a key's text, nor a token in an address."""
     if option in _KEYS and any("-----BEGIN" in word for word in setting.value):
         return "(a key)"
+    if option == "announce":  # whoever knows a webhook's address may write there
+        return " ".join(word if word.startswith("@") else "(a webhook)" for word in setting.value)
     if option == "repository":
         try:
             return repository.normalise(setting.value[0])

@@ -25,6 +25,7 @@ class Exit(IntEnum):
     STORE_DENIED = 9
     UNSAFE_STORE = 10
     TIMEOUT = 11
+    PART_OF_FLEET = 13  # 12 is for Airflow's import errors
     IMPORT_ERRORS = 12
 
 
@@ -41,6 +42,7 @@ MEANING = {
     Exit.STORE_DENIED: "store (or Airflow) denied: wrong credentials, or no permission",
     Exit.UNSAFE_STORE: "unsafe store: it ignores conditional writes",
     Exit.TIMEOUT: "wait: --timeout passed",
+    Exit.PART_OF_FLEET: "part of the fleet: some pods or stages are not live, or not well",
     Exit.IMPORT_ERRORS: "wait: Airflow has new import errors",
 }
 
@@ -59,6 +61,8 @@ _CODES: tuple[tuple[type[DagferryError], Exit], ...] = (
     (StoreDenied, Exit.STORE_DENIED),
     (errors.UnsafeStore, Exit.UNSAFE_STORE),
     (errors.TimedOut, Exit.TIMEOUT),
+    (errors.PartOfFleet, Exit.PART_OF_FLEET),
+    (errors.StageFailed, Exit.PART_OF_FLEET),
     (errors.ImportErrors, Exit.IMPORT_ERRORS),
 )
 

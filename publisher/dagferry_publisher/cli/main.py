@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dagferry_publisher.cli.exits import Exit, epilog
+from dagferry_publisher.cli.summaries import COMMANDS, GROUPS
 from dagferry_shared import __version__
 
 if TYPE_CHECKING:
@@ -23,12 +25,30 @@ _MODULES = {
     **dict.fromkeys(("hold", "resume", "refresh", "promote", "repair"), "channel"),
     **dict.fromkeys(("history", "list", "show", "diff"), "history"),
     "verify": "verify",
+    "status": "status",
+    "log": "log",
+    "why": "why",
+    "rollout": "rollout",
+    "announce": "announce",
     "wait": "wait",
     "archive": "archive",
     "doctor": "doctor",
     "setup": "setup",
     **dict.fromkeys(("config", "context"), "config"),
 }
+
+
+def is_help(arguments: Sequence[str]) -> bool:
+    """Tell whether the help of the whole is asked for, and no command's."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--context":
+            next(words, None)
+        elif word in {"-h", "--help"}:
+            return True
+        elif not word.startswith("-"):
+            return False
+    return not arguments
 
 
 def modules(arguments: Sequence[str]) -> list[str]:
@@ -69,8 +89,13 @@ def root(
     """
 
 
-def build(arguments: Sequence[str] = ()) -> typer.Typer:
-    """Make the command line that ``arguments`` need; all of it without any."""
+def build(arguments: Sequence[str] = (), *, only_help: bool = False) -> typer.Typer:
+    """Make the command line that ``arguments`` need; all of it without any.
+
+    Args:
+        arguments: of the command line.
+        only_help: commands are only named, for the help of the whole.
+    """
     app = typer.Typer(
         name="dagctl",
         no_args_is_help=True,
@@ -79,15 +104,32 @@ def build(arguments: Sequence[str] = ()) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback(epilog=epilog())(root)
+    if only_help:
+        _name_all(app)
+        return app
     for name in modules(arguments):
         importlib.import_module(f"dagferry_publisher.cli.{name}").register(app)
     return app
 
 
+def _name_all(app: typer.Typer) -> None:
+    for name, summary in COMMANDS.items():
+        app.command(name, help=summary)(_nothing)
+    for name, summary in GROUPS.items():
+        group = typer.Typer(help=summary)
+        group.command("nothing")(_nothing)
+        app.add_typer(group, name=name)
+
+
+def _nothing() -> None:
+    """Stand for a command in the help of the whole."""
+
+
 def main() -> None:
     """Run ``dagctl``; the entry point of the package."""
+    arguments = sys.argv[1:]
     try:
-        build(sys.argv[1:])()
+        build(arguments, only_help=is_help(arguments) and "_DAGCTL_COMPLETE" not in os.environ)()
     except OSError as error:  # this machine's fault: disk full, no permission
         sys.stderr.write(
             f"dagctl: unexpected: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n"

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dagferry_publisher.cli.announcing import succeeded
 from dagferry_publisher.cli.output import show_outcome
 from dagferry_publisher.notify import Notifier, Told, read_token
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 def move(cli: Cli, urls: Sequence[str] | None, writer: Writer, operation: Callable[[Writer], Outcome]) -> None:
     """Run an operation and show its outcome; arguments as of ``carry_out``."""
-    show_outcome(cli.out, *carry_out(cli, urls, writer, operation))
+    outcome, told = carry_out(cli, urls, writer, operation)
+    show_outcome(cli.out, outcome, told)
+    succeeded(cli, outcome)
 
 
 def carry_out(

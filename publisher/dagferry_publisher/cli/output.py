@@ -51,9 +51,9 @@ class Output:
         if not self.as_json:
             sys.stderr.write(f"… {text}\n")
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table."""
-        self._people.show_table(columns, rows)
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[str] | None = None) -> None:
+        """Print a table; with a style for each row if it is to be seen from afar."""
+        self._people.show_table(columns, rows, styles)
 
 
 def pointer_line(content: Pointer) -> str:

@@ -29,9 +29,16 @@ class People(Console):
         """Print a line."""
         self.print(Text(text, style=style))
 
-    def show_table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    def show_table(
+        self, columns: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[str] | None = None
+    ) -> None:
         """Print a table."""
-        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self.print(table)
+        self.print(make_table(columns, rows, styles))
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], styles: Sequence[str] | None = None) -> Table:
+    """Return a table of plain texts, a style for each row."""
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for number, row in enumerate(rows):
+        table.add_row(*(Text(cell, style=styles[number] if styles else "") for cell in row))
+    return table

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dagferry_publisher import baseline
+from dagferry_publisher.cli import fleet, podwait
 from dagferry_publisher.cli.command import TARGET, command, env_help
+from dagferry_publisher.cli.fleet import Deadline, Targets
 from dagferry_publisher.cli.options import Expires, Notify, PointerKey
 from dagferry_publisher.cli.output import SHORT
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.errors import UsageError
+from dagferry_publisher.fleet import quorum as quorums
 from dagferry_shared import times
 from dagferry_shared.airflowapi import address, credentials
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from dagferry_publisher.airflowwait import Plan
     from dagferry_publisher.chain import Chain
     from dagferry_publisher.cli.waitreport import Report
+    from dagferry_publisher.fleet.quorum import Count
     from dagferry_shared.airflowapi.address import Address
     from dagferry_shared.airflowapi.client import Airflow
 
@@ -73,6 +77,34 @@ _Rollback = Annotated[
         "--rollback-on-failure", help="Roll back, and hold, on new import errors; needs --baseline and a key."
     ),
 ]
+
+
+_Commit = Annotated[
+    str | None,
+    typer.Option("--commit", metavar="SHA", help=env_help("commit", "For --targets: commit, 7 digits or more.")),
+]
+_Quorum = Annotated[str, typer.Option("--quorum", metavar="SHARE", help="How many pods are enough: 90%, or a number.")]
+
+
+def _pods(  # noqa: PLR0913 - as many options
+    cli: Cli,
+    commit: str | None,
+    targets: list[str] | None,
+    quorum: str,
+    deadline: str,
+    timeout: str,
+    *,
+    alone: bool,
+) -> Count | None:
+    """Wait for the pods, if there are any to ask; they need not be named where Airflow is waited for."""
+    if cli.settings.find("targets", targets) is None and not alone:
+        return None
+    wanted = podwait.commit_prefix(cli.settings.one("commit", commit))
+    survey = fleet.open_survey(cli, targets, deadline)
+    counted = podwait.wait_for_pods(cli, survey, wanted, quorums.parse(quorum), timeout)
+    if alone:
+        podwait.show(cli, wanted, counted)
+    return counted
 
 
 def _address(text: str, option: str) -> Address:
@@ -131,6 +163,10 @@ def register(app: typer.Typer) -> None:
     @command(app, "wait", *TARGET)
     def run(  # noqa: PLR0913 - a parameter is an option here
         cli: Cli,
+        commit: _Commit = None,
+        targets: Targets = None,
+        quorum: _Quorum = "100%",
+        deadline: Deadline = "2s",
         airflow: _Airflow = None,
         airflow_bundle: _Bundle = None,
         airflow_credentials_file: _Credentials = None,
@@ -146,17 +182,27 @@ def register(app: typer.Typer) -> None:
         expires: Expires = None,
         notify: Notify = None,
     ) -> None:
-        """Wait until Airflow has parsed what the channel is at, and say what came of it.
+        """Wait until a commit is live on every pod, or Airflow has parsed what the channel is at, or for both.
+
+        With --targets: until --commit is live on the channel's pods. Exit 0: on all; 13: on the --quorum, not on all
+        (in GitLab "allow_failure: exit_codes: 13" lets such a job pass); 11: not in time. A pod that cannot be reached
+        counts as one that has it not. Then, or without --targets, Airflow is waited for, if --airflow is set.
 
         Exit 12 if there are import errors that were not there before, 11 after --timeout. With DagferryBundle "parsed"
         is proven by the version that Airflow names. Without, and on 2.11, by the time of each DAG's parse: it began
         (2.11: ended) after --puller had the version live, or, without --puller, --delivery after the publish.
 
         \b
-        Example: dagctl wait --airflow https://airflow.example.org --snapshot before.json
+        Example: dagctl wait --commit $CI_COMMIT_SHA --targets dns://dagferry-pods:9474 --quorum 90% --timeout 2m
+                 dagctl wait --airflow https://airflow.example.org --snapshot before.json
                  dagctl publish
                  dagctl wait --airflow https://airflow.example.org --baseline before.json --rollback-on-failure
         """
+        alone = cli.settings.find("airflow", airflow) is None and not snapshot
+        counted = None if snapshot else _pods(cli, commit, targets, quorum, deadline, timeout, alone=alone)
+        if counted is not None and alone:
+            podwait.require_all(counted)
+            return
         from dagferry_publisher.airflowwait import Plan  # noqa: PLC0415 - http.client, which other commands need not load
 
         found = cli.settings.find("airflow-bundle", airflow_bundle)
@@ -186,3 +232,5 @@ def register(app: typer.Typer) -> None:
             report.roll_back(cli, chain, writer, notify)
         cli.out.emit(report.as_json(), lambda: report.show(cli.out))
         report.judge()
+        if counted is not None:
+            podwait.require_all(counted)

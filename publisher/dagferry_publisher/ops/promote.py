@@ -29,7 +29,7 @@ def refuse_if_held(content: Pointer | None, channel: str) -> None:
         )
 
 
-def _tip(chain: Chain, head: Signed[Pointer] | None, commit: str) -> str:
+def next_tip(chain: Chain, head: Signed[Pointer] | None, commit: str) -> str:
     """Return the target's new tip: a commit that was here before is not its newest."""
     if head and any(entry.content.commit == commit for entry in chain.walk(head)):
         return head.content.tip
@@ -55,7 +55,7 @@ def promote(source: Chain, target: Chain, writer: Writer, *, reason: str, dry_ru
         if head and head.content.release == origin.release:
             return None
         refuse_if_held(head.content if head else None, target.channel)
-        tip = _tip(target, head, origin.commit)
+        tip = next_tip(target, head, origin.commit)
         return Move(Action.PROMOTE, origin.release, origin.commit, tip, None, reason)
 
     return apply(target, writer, Action.PROMOTE, decide, dry_run=dry_run)

@@ -110,7 +110,8 @@ COMMANDS = list(commands(typer.main.get_command(build())))
 def test_all_commands_are_there() -> None:
     assert {" ".join(words) for words, _ in COMMANDS} == {
         *("keygen", "publish", "rollback", "hold", "resume", "refresh", "promote", "repair", "history", "list", "show"),
-        *("diff", "verify", "config", "context list", "context use", "doctor", "setup ceph", "wait"),
+        *("diff", "verify", "config", "context list", "context use", "doctor", "setup ceph"),
+        *("status", "wait", "log", "announce", "why", "rollout"),
         *(f"archive {name}" for name in ("create", "inspect", "extract")),
         *(
             f"trust {name}"
@@ -131,7 +132,8 @@ def test_help_says_the_exit_codes_and_every_options_variable(
             continue
         option = parameter.opts[0].removeprefix("--")
         takes_public_key = words == ("trust", "init") and option in {"release-key", "pointer-key"}
-        variable = "DAGFERRY_" + option.upper().replace("-", "_")
+        filters = words == ("log",) and option in {"actor", "commit"}  # DAGFERRY_ACTOR says who acts
+        variable = ("DAGFERRY_LOG_" if filters else "DAGFERRY_") + option.upper().replace("-", "_")
         text = " ".join(shown.split("\nOptions:", 1)[1].split(f"\n  --{option} ", 1)[1].split("\n  --")[0].split())
         assert (variable in text) is not takes_public_key, (option, text)
 
@@ -161,3 +163,34 @@ def test_output_to_a_reader_that_left_is_no_error(packed: Dagctl, option: list[s
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def python(code: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+
+
+def test_help_of_the_whole_loads_no_command_and_says_the_same(tmp_path: Path) -> None:
+    environ = clean_environ(tmp_path)
+    whole = python(
+        "from dagferry_publisher.cli.main import build; build()(['--help'], prog_name='dagctl')", environ
+    ).stdout
+    assert "rollback" in whole
+    for words in (["--help"], ["-h"], [], ["--context", "x", "--help"]):
+        done = python(
+            f"import sys; sys.argv = ['dagctl', *{words}]; from dagferry_publisher.cli import main\n"
+            "try: main.main()\n"
+            "finally: print('\\nLOADED', *sys.modules)",
+            environ,
+        )
+        shown, _, loaded = done.stdout.partition("\nLOADED ")
+        assert (shown or done.stderr).strip() == whole.strip(), words
+        assert not {"rich", "boto3", "cryptography", "ssl", "dagferry_publisher.cli.publish"} & set(loaded.split())
+
+
+def test_completion_knows_all_commands_and_their_options(tmp_path: Path) -> None:
+    environ = {"_DAGCTL_COMPLETE": "complete_bash", "COMP_WORDS": "dagctl ro", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['dagctl']; from dagferry_publisher.cli import main; main.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean_environ(tmp_path) | environ, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["rollback", "rollout"], done

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dagferry_shared.rules import Seen
 from demo.airflow_dags import git
 from support.fakeairflowapi import PASSWORD, USER, FakeAirflow
+from support.portfixtures import Port
 
 PAGE = (Path(__file__).parents[3] / "publisher" / "JSON.md").read_text(encoding="utf-8")
 POINTER = re.search(r"live pointer after it: (.*?), as in", PAGE)[1]
@@ -25,9 +27,10 @@ def words(title: str) -> set[str]:
 def names(value: object) -> set[str]:
     """Return the names of all fields, also of nested objects, but for maps by path or setting."""
     found: set[str] = set()
+    maps = {"settings", "contexts", "checked", "counts", "refusals"}
     if isinstance(value, dict):
         for name, child in value.items():
-            found |= {name} | (set() if name in {"settings", "contexts", "checked"} else names(child))
+            found |= {name} | (set() if name in maps else names(child))
     elif isinstance(value, list):
         for child in value:
             found |= names(child)
@@ -53,11 +56,11 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     )
     documents = {}
 
-    def dagctl(title: str, *arguments: str, code: int = 0, out: bool = False) -> dict[str, object]:
+    def dagctl(title: str, *arguments: str, code: int = 0, **environ: str) -> dict[str, object]:
         command = [sys.executable, "-m", "dagferry_publisher", *arguments, "--json"]
-        done = subprocess.run(command, cwd=home, env={"HOME": str(home)}, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=home, env={"HOME": str(home)} | environ, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
-        documents[title] = json.loads(done.stderr if code and not out else done.stdout)
+        documents[title] = json.loads(done.stdout or done.stderr)
         return documents[title]
 
     dagctl("keygen", "keygen", "--out", "k")
@@ -75,6 +78,16 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     dagctl("diff", "diff", *commits)
     dagctl("verify", "verify", "--all")
     dagctl("doctor", "doctor")
+    dagctl("log", "log", "--limit", "1")
+    (home / "hooks").write_text("http://127.0.0.1:1/x\n")
+    dagctl("announce", "announce", "--dry-run", DAGFERRY_ANNOUNCE=f"@{home}/hooks")
+    dagctl("log --export", "log", "--export", "exported.jsonl")
+    with Port() as port:
+        port.recorder.update(seen=Seen(1, 1, "a" * 64))
+        pods = ("--targets", f"http://127.0.0.1:{port.number}")
+        dagctl("status", "status", *pods, code=13)
+        dagctl("why", "why", *pods, code=13)
+        dagctl("wait --targets", "wait", "--commit", commits[0], *pods, "--timeout", "1s", code=11)
     with FakeAirflow() as fake:
         dagctl("forward", "rollback", "--to", commits[1])
         airflow = ("wait", "--airflow", fake.url, "--baseline", "before.json", "--timeout", "1s")
@@ -83,7 +96,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
         dagctl("wait --snapshot", "wait", "--airflow", fake.url, "--snapshot", "before.json", *who)
         fake.dag("a")
         fake.error("bad")
-        dagctl("wait", *airflow, *who, "--rollback-on-failure", code=12, out=True)
+        dagctl("wait", *airflow, *who, "--rollback-on-failure", code=12)
     dagctl("archive create", "archive", "create", "x.tar.zst", "--path", "dags", "--repo", "repo")
     dagctl("archive inspect", "archive", "inspect", "x.tar.zst")
     dagctl("config", "config")
@@ -104,6 +117,11 @@ POINTER_FIELDS = set(re.findall(r"`([a-z]+)`", POINTER)) | {"since"}
         ("history", ["history"]),
         ("diff", ["diff"]),
         ("verify", ["verify"]),
+        ("announce", ["announce"]),
+        ("log", ["log", "log --export"]),
+        ("why", ["why"]),
+        ("status", ["status"]),
+        ("wait --targets", ["wait --targets"]),
         ("doctor", ["doctor"]),
         ("wait --snapshot", ["wait --snapshot"]),
         ("archive create, inspect, extract", ["archive create", "archive inspect"]),
