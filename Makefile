@@ -109,6 +109,9 @@ bench-scale: $(READY) ## Hundreds of pullers and thousands of simulated ones on 
 bench-notify: $(READY) ## Publish to live on 20 pullers: polls, RGW's pushes through the relay, --notify. Root, Debian.
 	@$(BIN)/python tests/bench/notify.py
 
+bench-fleet: $(READY) ## 50 pullers behind a DNS server: publish, wait, a rollout that comes back, status. Root, Debian.
+	@$(BIN)/python tests/bench/fleet.py
+
 bench-mixing: $(AIRFLOWS) ## How often Airflow mixes two versions, behind a plain link and with us; SWAPS=200 for each.
 	@$(BIN)/python tests/bench/mixing.py --swaps $(SWAPS) $(foreach system,$(SYSTEM),--system $(system))
 
