@@ -54,7 +54,7 @@ class Contest:
                 if not self._is_slow(name, "cold.wall"):
                     self._cost(name, "cold", self._cold(name))
         for name in self.peers:
-            for _ in range(1 if self._is_slow(name, "cold.wall") else _PEAK_RUNS):
+            for _ in range(1 if self._is_slow(name, "cold.wall") else min(_PEAK_RUNS, self.runs)):
                 self._cold_peak(name)
         self._counted()
         self._updates(versions)

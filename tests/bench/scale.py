@@ -97,6 +97,15 @@ class Fleet:
             process.communicate("end\n")
 
 
+def settle(fleet: Fleet, count: int) -> None:
+    """Wait until all have connected and read what is live."""
+    ready, end = 0, time.monotonic() + 300
+    while ready < count and time.monotonic() < end:
+        time.sleep(1)
+        ready += fleet.report()["first"]
+    time.sleep(PERIOD)
+
+
 def steady(fleet: Fleet, store: Store, count: int, seconds: float) -> dict[str, Any]:
     """Measure polls that find nothing."""
     fleet.report()
@@ -159,7 +168,7 @@ def simulated(world: World, store: Store, counts: list[int], seconds: float) -> 
     for count in counts:
         fleet = Fleet(world, count)
         try:
-            time.sleep(12 + count / 1000)  # all have connected and read what is live
+            settle(fleet, count)
             result = steady(fleet, store, count, seconds)
             result["polls"] = delivered(world, fleet, count, notify=False)
             result["notify"] = delivered(world, fleet, count, notify=True)

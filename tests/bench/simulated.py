@@ -60,6 +60,7 @@ class Seen:
 
     looks: list[tuple[float, float]] = field(default_factory=list)  # when (monotonic), and seconds it took
     live: list[float] = field(default_factory=list)  # seconds from the pointer's signing to the archive's last byte
+    first: int = 0  # clients that have read a whole version for the first time
     bytes: int = 0
     requests: int = 0
     connections: int = 0
@@ -108,7 +109,9 @@ class Client:
         _, _, archive = await self._get(f"{self._fleet.base}archives/{digest}.tar.zst")
         if hashlib.sha256(archive).hexdigest() != digest:
             self._fleet.seen.errors += 1
-        elif not is_first:
+        elif is_first:
+            self._fleet.seen.first += 1
+        else:
             self._fleet.seen.live.append(time.time() - _instant(pointer["issued"]))
 
     async def _get(self, path: str, etag: str = "") -> tuple[int, dict[str, str], bytes]:
