@@ -2,7 +2,7 @@
 
 The standard ``dataclasses`` imports inspect and runs ``exec`` for every class: a quarter of what it cost to start a
 puller. Here the methods are closures over the fields' slots. Only what dagferry uses is there: no inheritance of
-fields, no ``__post_init__``, no ordering. The standard ``fields``, ``replace`` and ``asdict`` take these classes, too.
+fields (it is refused), no ordering. The standard ``fields``, ``replace`` and ``asdict`` take these classes, too.
 """
 
 from __future__ import annotations
@@ -99,12 +99,14 @@ def _complete(cls: type, fields: dict[str, _Field], given: tuple[Any, ...], name
 
 def _initializer(cls: type, fields: dict[str, _Field]) -> Callable[..., None]:
     put = [getattr(cls, name).__set__ for name in fields]  # the slots: also a frozen object is filled by them
-    count = len(put)
+    count, check = len(put), getattr(cls, "__post_init__", None)
 
     def initialize(self: object, *given: Any, **named: Any) -> None:
         values = given if len(given) == count and not named else _complete(cls, fields, given, named)
         for into, value in zip(put, values):  # noqa: B905 - as many, by the line before
             into(self, value)
+        if check is not None:
+            check(self)
 
     return initialize
 
@@ -120,6 +122,8 @@ def dataclass(*, slots: bool, frozen: bool = False) -> Callable[[type[_T]], type
     assert slots, "value classes have slots"  # noqa: S101 - the word stands there for readers and type checkers
 
     def make(cls: type[_T]) -> type[_T]:
+        if hasattr(cls, "__dataclass_fields__"):
+            raise TypeError(f"{cls.__name__} would inherit fields, which value classes cannot")
         space = dict(cls.__dict__)
         fields = {}
         for name in space.get("__annotations__", {}):

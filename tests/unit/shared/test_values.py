@@ -138,6 +138,31 @@ def test_asdict_is_the_standard_one() -> None:
     assert [one.name for one in dataclasses.fields(Point)] == ["x", "y", "tags"]
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    low: int
+    high: int = 9
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError("low above high")
+
+
+def test_own_check_is_run_whichever_way_an_object_is_made() -> None:
+    assert Checked(1).high == 9
+    for make in (lambda: Checked(10), lambda: Checked(3, 2), lambda: replace(Checked(1), low=10)):
+        with pytest.raises(ValueError, match="low above high"):
+            make()
+
+
+def test_fields_are_not_inherited() -> None:
+    with pytest.raises(TypeError, match="would inherit fields"):
+
+        @dataclass(frozen=True, slots=True)
+        class Child(Checked):
+            more: int = 0
+
+
 def test_value_classes_have_slots() -> None:
     assert not hasattr(Point(1), "__dict__")
     with pytest.raises(AssertionError):
