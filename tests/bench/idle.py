@@ -70,4 +70,4 @@ def _wait(peer: Dagferry, polls: int) -> None:
     while peer.polls() < polls:
         if time.monotonic() > end:
             raise RuntimeError(f"no {polls} polls in ten minutes")
-        time.sleep(0.2)
+        time.sleep(2.0 if polls > 100 else 0.2)  # rarely: each question is a thread in the puller, and costs memory
