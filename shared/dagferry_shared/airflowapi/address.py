@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from dagferry_shared.values import dataclass
 
@@ -37,6 +36,8 @@ def parse(text: str) -> Address:
     Raises:
         ValueError: it is something else; the text never repeats what may be a password.
     """
+    from urllib.parse import urlsplit  # noqa: PLC0415 - most pullers are not told of an Airflow
+
     try:
         url = urlsplit(text)
         good = url.scheme in {"http", "https"} and bool(url.hostname) and url.port != 0
