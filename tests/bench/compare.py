@@ -26,8 +26,8 @@ from pathlib import Path
 sys.path.insert(0, os.fspath(Path(__file__).parents[1]))
 
 from bench import idle, report
+from bench.bundle_peers import PEERS
 from bench.contest import Contest
-from bench.peers import PEERS
 from bench.trees import TREES
 from bench.world import World, s3_server
 

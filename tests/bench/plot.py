@@ -6,7 +6,7 @@ import math
 from html import escape
 from typing import Any
 
-from bench.peers import PEERS
+from bench.bundle_peers import PEERS
 
 PANELS = {
     "cold.wall": "cold start, wall (ms)",
