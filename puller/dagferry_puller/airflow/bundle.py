@@ -24,7 +24,7 @@ log = logging.getLogger("dagferry_puller.airflow")
 
 # Options of ``dagferry-puller once`` that the own storage takes, as keyword arguments.
 OPTIONS = (
-    "store", "bundle", "channel", "trust", "keep", "keep_hours", "max_bytes", "max_files", "no_fsync", "touch",
+    "store", "bundle", "channel", "trust", "keep", "keep_hours", "max_bytes", "max_files", "no_fsync", "touch", "reuse",
     "on_revoked", "accept_expired_for", "min_rate", "download_timeout", "check_command", "check_timeout", "timeout",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ class DagferryBundle(BaseDagBundle):
         trust: path of the trust file.
         timeout: the time that one pull has, the wait for another process's included; default ``2m``. The dag-processor
             does nothing else meanwhile.
-        keep, keep_hours, max_bytes, max_files, no_fsync, touch, on_revoked, accept_expired_for, min_rate,
+        keep, keep_hours, max_bytes, max_files, no_fsync, touch, reuse, on_revoked, accept_expired_for, min_rate,
             download_timeout, check_command, check_timeout: as ``dagferry-puller once --help`` says.
         name, version, refresh_interval, view_url_template, ...: Airflow's own. ``refresh_interval`` (seconds, 300 by
             default) is how often the dag-processor looks for a new version. Without a ``view_url_template`` versions
