@@ -107,7 +107,7 @@ def test_the_network_stays_where_it_was_asked_for(tmp_path: Path, fake: dict[str
 PATHS = {
     "common/names.py": "NAME = 'shared'\n",
     "dags/uses.py": "from airflow import DAG\nfrom common.names import NAME\nDAG(NAME)\n",
-    "sitecustomize.py": "import os, pathlib\npathlib.Path(os.environ.get('WITNESS', '/nowhere')).write_text('ran')\n",
+    "sitecustomize.py": "import os, pathlib\npathlib.Path(os.environ.get('WITNESS', os.devnull)).write_text('ran')\n",
 }
 
 
