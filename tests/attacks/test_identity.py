@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagferry_shared import envelope, pointer, release, strictjson
-from dagferry_shared.errors import Reason
+from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.release import Selection
 from support.attacker import ONLY_POINTER, Target, up_to_archive, up_to_release
 from support.bundles import Published, Simulator, archive_bytes, commit_id, small_tree
@@ -174,7 +174,7 @@ def _size(tree: dict[str, Any]) -> int:
 @pytest.mark.parametrize(
     ("lies", "reason", "fetched"),
     [
-        pytest.param(lambda one: {"tree": one.tree}, Reason.WRONG_TREE, up_to_archive, id="tree"),
+        pytest.param(lambda _: {"tree": "7" * 64}, Reason.WRONG_TREE, up_to_archive, id="tree"),
         pytest.param(lambda one: {"archive": one.archive}, Reason.WRONG_TREE, up_to_archive, id="archive"),
         pytest.param(lambda _: {"archive_files": 5}, Reason.BAD_ARCHIVE, up_to_archive, id="files"),
         pytest.param(lambda _: {"archive_unpacked_size": 1 << 20}, Reason.BAD_ARCHIVE, up_to_archive, id="size"),
@@ -196,6 +196,17 @@ def test_release_that_signs_another_tree_than_its_archive_holds_is_refused(
     target.refuses(reason, fetched=fetched(told))
     target.start()
     target.accepts(target.simulator.publish(small_tree("two"), "two"))
+
+
+def test_release_that_signs_the_live_tree_brings_just_that_whatever_its_archive_holds(target: Target) -> None:
+    """The tree is what is signed: a pod that has it asks for no archive. One that has not refuses what it gets."""
+    live = target.last
+    told = target.simulator.publish(small_tree("two"), "two", release_changes={"tree": live.release.tree})
+    target.accepts(told)
+    target.start(root=str(target.path.with_name("cold")))
+    with pytest.raises(Refused) as caught:
+        target.puller.sync()
+    assert caught.value.reason is Reason.WRONG_TREE
 
 
 # One kind of document in the place of another

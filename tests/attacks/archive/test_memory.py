@@ -75,7 +75,7 @@ class Site:
     def publish(self, archive: bytes, **signed: Any) -> str:
         """Publish any bytes as an archive; ``signed`` is what the release says of it."""
         told = {"archive_sha256": hashlib.sha256(archive).hexdigest(), "archive_size": len(archive), **signed}
-        made = self.simulator.publish(small_tree(), "big", release_changes=told, archive=lambda _: archive)
+        made = self.simulator.publish(small_tree("big"), "big", release_changes=told, archive=lambda _: archive)
         return made.version
 
     def baseline(self) -> float:
