@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import tempfile
 from contextlib import suppress
@@ -21,6 +22,7 @@ from dagferry_shared.pool import Pool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from http.client import HTTPConnection
 
 _TAIL = 500  # bytes of a command's output that are shown
 _MAX_ANSWER = 1024 * 1024  # bytes of an HTTP answer
@@ -117,9 +119,15 @@ def _values(raw: bytes) -> list[float]:
 
 def get(url: str, seconds: float) -> bytes:
     """Get an address once; CheckFailed unless it answers 2xx in time. Redirects and proxies are not followed."""
+    from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - 20 ms
+
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=seconds)
     try:
-        return Pool(1, "check").submit(lambda: _get(url, seconds)).result(seconds)
-    except TimeoutError as error:  # one that drips, too
+        return Pool(1, "check").submit(lambda: _get(connection, url)).result(seconds)
+    except TimeoutError as error:
+        _break(connection)  # one that drips would go on for ever
         raise CheckFailed(f"{_shown(url)} did not answer within {seconds:g} s") from error
 
 
@@ -128,13 +136,16 @@ def _shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path}"[:120]
 
 
-def _get(url: str, seconds: float) -> bytes:
-    from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - 20 ms
+def _break(connection: HTTPConnection) -> None:
+    with suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
-    parts = urlsplit(url)
-    shown = _shown(url)
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=seconds)
+
+def _get(connection: HTTPConnection, url: str) -> bytes:
+    from http.client import HTTPException  # noqa: PLC0415 - as above
+
+    parts, shown = urlsplit(url), _shown(url)
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         response = connection.getresponse()

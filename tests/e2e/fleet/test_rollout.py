@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -188,17 +190,20 @@ def killed_in(site: Site, stage: str, tmp_path: Path, number: int = signal.SIGKI
     """Kill a rollout while its check runs in a stage; returns what it had said."""
     flag = tmp_path / "running"
     code = (
-        f"import os,time\nif os.environ['DAGFERRY_ROLLOUT_STAGE']=={stage!r}: open({str(flag)!r},'w'); time.sleep(600)"
+        f"import os,time\nif os.environ['DAGFERRY_ROLLOUT_STAGE']=={stage!r}:\n"
+        f" with open({str(flag)!r},'w') as f: f.write(str(os.getpid()))\n time.sleep(600)"
     )
     command = [sys.executable, "-m", "dagferry_publisher", "rollout", *STAGES, "--check", python(code)]
     process = subprocess.Popen(
         command, cwd=site.root, env=site.dagctl.environ, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     with process:
-        wait_for(flag.exists, "the check runs")
+        pid = int(wait_for(lambda: flag.exists() and flag.read_text(), "the check runs"))
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert process.returncode != 0
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)  # a rollout that was killed cannot end its check
     return err
 
 
