@@ -25,8 +25,8 @@ class Exit(IntEnum):
     STORE_DENIED = 9
     UNSAFE_STORE = 10
     TIMEOUT = 11
-    PART_OF_FLEET = 13  # 12 is for Airflow's import errors
     IMPORT_ERRORS = 12
+    PART_OF_FLEET = 13
 
 
 MEANING = {
@@ -42,8 +42,8 @@ MEANING = {
     Exit.STORE_DENIED: "store (or Airflow) denied: wrong credentials, or no permission",
     Exit.UNSAFE_STORE: "unsafe store: it ignores conditional writes",
     Exit.TIMEOUT: "wait: --timeout passed",
-    Exit.PART_OF_FLEET: "part of the fleet: some pods or stages are not live, or not well",
     Exit.IMPORT_ERRORS: "wait: Airflow has new import errors",
+    Exit.PART_OF_FLEET: "part of the fleet: some pods or stages are not live, or not well",
 }
 
 _CODES: tuple[tuple[type[DagferryError], Exit], ...] = (
