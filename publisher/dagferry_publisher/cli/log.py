@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,12 +140,9 @@ class _Follow:
     def run(self, interval: float) -> None:
         """Look again and again."""
         pause = threading.Event()
-        try:
-            while True:
-                pause.wait(interval)
-                self.look()
-        except KeyboardInterrupt:
-            return
+        while True:
+            pause.wait(interval)
+            self.look()
 
 
 def _export(cli: Cli, path: Path) -> None:
@@ -218,8 +216,9 @@ def register(app: typer.Typer) -> None:
         following = _Follow(cli, chains, wanted) if follow else None
         entries = list(itertools.islice(journal.read(chains, wanted, note), limit))
         if following:
-            following.show(reversed(entries))
-            following.run(pause)
+            with suppress(KeyboardInterrupt):
+                following.show(reversed(entries))
+                following.run(pause)
             return
         _show(cli, entries)
         if broken:
