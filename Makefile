@@ -67,7 +67,7 @@ AIRFLOWS := .cache/airflow-3/.ready .cache/airflow-2/.ready
 airflows: $(AIRFLOWS) ## Install Airflow 3 and 2.11 for test-airflow and bench-airflow.
 
 test-airflow: $(AIRFLOWS) ## On real Airflow 3 and 2.11: bundle, pin, parses and runs while versions change. LONG=1.
-	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/airflow $(ARGS)
+	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} --dist loadgroup tests/airflow $(ARGS)
 
 fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each; PARSER=tar for one. Not part of CI.
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \

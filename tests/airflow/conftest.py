@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 CACHE = Path(__file__).parents[2] / ".cache"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares a running Airflow on one worker: a module, unless it names its group (``--dist loadgroup``)."""
+    for item in items:
+        shares = {"running", "shared_stage"} & {*getattr(item, "fixturenames", ())}
+        if shares and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 def _python(version: str) -> Path:
     python = CACHE / f"airflow-{version}/bin/python"
     if not (CACHE / f"airflow-{version}/.ready").exists():
