@@ -203,7 +203,8 @@ def test_release_that_signs_the_live_tree_brings_just_that_whatever_its_archive_
     live = target.last
     told = target.simulator.publish(small_tree("two"), "two", release_changes={"tree": live.release.tree})
     target.accepts(told)
-    target.start(root=str(target.path.with_name("cold")))
+    target.path = target.path.with_name("cold")
+    target.start()
     with pytest.raises(Refused) as caught:
         target.puller.sync()
     assert caught.value.reason is Reason.WRONG_TREE
