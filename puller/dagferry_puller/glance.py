@@ -48,7 +48,7 @@ class Glance:
                     path = f"{above}/{entry.name}" if above else entry.name
                     self._paths.append(path)
                     self._told.extend((info.st_ctime_ns, info.st_size))
-                    self._kept.extend((info.st_ino & _POSITIVE, info.st_mtime_ns, info.st_mode, info.st_nlink))
+                    self._kept.extend((info.st_ino & _POSITIVE, _mtime(info), info.st_mode, info.st_nlink))
                     if stat.S_ISDIR(info.st_mode):
                         pending.append(path)
         if leaves is not None:
@@ -82,7 +82,7 @@ class Glance:
                 info = look(path, dir_fd=fd, follow_symlinks=False)
                 ctime = info.st_ctime_ns
                 told.extend((ctime, info.st_size))
-                kept.extend((info.st_ino & _POSITIVE, info.st_mtime_ns, info.st_mode, info.st_nlink))
+                kept.extend((info.st_ino & _POSITIVE, _mtime(info), info.st_mode, info.st_nlink))
                 if not self._is_relinked(at, info) or (ctimes and ctimes.get(path, ctime) != ctime):
                     return
         except OSError:
@@ -102,7 +102,7 @@ class Glance:
         return (
             info.st_size == self._told[_TOLD * at + 1]
             and info.st_ino & _POSITIVE == kept[first]
-            and info.st_mtime_ns == kept[first + 1]
+            and _mtime(info) == kept[first + 1]
             and info.st_mode == kept[first + 2]
         )
 
@@ -160,6 +160,12 @@ def _mode(mode: int) -> Mode:
     if stat.S_ISLNK(mode):
         return Mode.LINK
     return Mode.EXECUTABLE if mode & stat.S_IXUSR else Mode.FILE
+
+
+def _mtime(info: os.stat_result) -> int:
+    """Return the modification time; one before 1677 or after 2262, which anybody can set, as one of these ends."""
+    mtime = info.st_mtime_ns
+    return mtime if -_POSITIVE <= mtime <= _POSITIVE else _POSITIVE if mtime > 0 else -_POSITIVE
 
 
 def _identity(fd: int) -> tuple[int, int, int]:

@@ -174,12 +174,15 @@ def test_what_was_read_is_kept_and_given_back(volume: Volume) -> None:
         assert not other.is_learned
 
 
-@pytest.mark.parametrize("seconds", [-(2**33), 2**34])
+@pytest.mark.parametrize("seconds", [-(2**33), 2**34, -(2**40), 2**40])
 def test_times_before_1970_and_far_ahead_are_no_trouble(volume: Volume, seconds: int) -> None:
     before = volume.glance(VERSION)
     assert before
     os.utime(version_of(volume) / DEEP, (seconds, seconds))
     assert not volume.holds(VERSION, before)
+    after = volume.glance(VERSION)
+    assert after
+    assert volume.holds(VERSION, after)
 
 
 @pytest.mark.parametrize("name", ["versions", ".dagferry", ".dagferry/leases"])
