@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,13 +20,17 @@ if TYPE_CHECKING:
 _TAIL = 2000  # bytes of output that are kept
 _SECRETS = ("AWS_", "DAGFERRY_NOTIFY_TOKEN", "DAGFERRY_WEBHOOK")
 _running: set[int] = set()  # process groups
+_starting = threading.Lock()  # held while one is started, or all are ended
+_ending = threading.Event()
 
 
 def kill_running() -> None:
-    """Kill the check that runs now, if any: the main thread does so before it ends the process."""
-    for group in tuple(_running):
-        with suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+    """Kill what runs now, and start no more: the main thread does so before it ends the process."""
+    _ending.set()
+    with _starting:
+        for group in tuple(_running):
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +53,7 @@ class Check:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
         # A check that imports Python files must not leave bytecode in the tree, which would be tampering.
         environment |= {**details, "PYTHONDONTWRITEBYTECODE": "1"}
-        try:
-            process = subprocess.Popen(
-                [*self.command, directory],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise Refused(Reason.CHECK_FAILED, f"check {self.command[0]!r}: {error.strerror}") from error
-        _running.add(process.pid)
+        process = self._start(directory, environment)
         with process:
             try:
                 tail, timed_out = _watch(process, time.monotonic() + self.seconds)
@@ -71,6 +65,24 @@ class Check:
             raise Refused(Reason.CHECK_FAILED, f"check did not end within {self.seconds:.0f} s{_shown(tail)}")
         if process.returncode:
             raise Refused(Reason.CHECK_FAILED, f"check ended with {process.returncode}{_shown(tail)}")
+
+    def _start(self, directory: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        with _starting:
+            if _ending.is_set():
+                raise Refused(Reason.CHECK_FAILED, "check is not started: the puller ends")
+            try:
+                process = subprocess.Popen(
+                    [*self.command, directory],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise Refused(Reason.CHECK_FAILED, f"check {self.command[0]!r}: {error.strerror}") from error
+            _running.add(process.pid)
+            return process
 
 
 def _watch(process: subprocess.Popen[bytes], deadline: float) -> tuple[bytes, bool]:

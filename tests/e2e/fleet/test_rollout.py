@@ -90,9 +90,11 @@ def test_checks_get_the_facts_and_no_keys(staged: Site, line: list[str], tmp_pat
     assert done.json["stages"][0]["state"] == "moved, 1 checks passed"
 
 
-FAILS_ON_MAIN = python(
-    "import os; print('p99 is up'); raise SystemExit(os.environ['DAGFERRY_ROLLOUT_STAGE'] == 'main')"
-)
+def fails_on(stage: str) -> str:
+    return python(f"import os; print('p99 is up'); raise SystemExit(os.environ['DAGFERRY_ROLLOUT_STAGE'] == {stage!r})")
+
+
+FAILS_ON_MAIN = fails_on("main")
 
 
 def test_failing_check_rolls_back_all_stages_in_reverse_order(staged: Site, line: list[str]) -> None:
@@ -135,8 +137,7 @@ def test_no_rollback_leaves_all_and_says_exactly_what_to_do(staged: Site, line: 
 
 
 def test_first_deployment_of_a_stage_cannot_go_back_and_says_so(staged: Site, line: list[str]) -> None:
-    fails = FAILS_ON_MAIN.replace("'main'", "'late'")
-    done = rollout(staged, "--stages", "canary,late", "--check", fails.replace("main", "late"), code=PART)
+    done = rollout(staged, "--stages", "canary,late", "--check", fails_on("late"), code=PART)
     assert "late was NOT rolled back (nothing was live before" in done.error["message"]
     assert f"canary is back at {line[0][:12]}" in done.error["message"]
 
