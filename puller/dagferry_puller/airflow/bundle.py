@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import sys
 import weakref
 from contextlib import suppress
 from pathlib import Path
@@ -181,6 +182,8 @@ class DagferryBundle(BaseDagBundle):
             if self._held and self._held.version != held.version:
                 self._before = self._held
             self._held = held
+        if sys.pycache_prefix is None:  # root can write into a version, and bytecode there is tampering
+            sys.dont_write_bytecode = True
 
     def _pinned(self, version: str) -> Held:
         if not self._is_marked:

@@ -64,6 +64,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
         monkeypatch.delenv(name)
     fakeairflow.install(monkeypatch, tmp_path / "bundles")
     monkeypatch.setattr(held.recent, "_held", [])
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     return Scene(tmp_path)
 
 
@@ -145,6 +146,16 @@ def test_newest_version_is_what_the_sidecar_has_live(scene: Scene) -> None:
     bundle.refresh()
     assert (bundle.path, bundle.get_current_version().version) == (scene.pod.version(two.version), two.version)
     assert bundle._reparse.asked == bundle.path
+
+
+@pytest.mark.parametrize("prefix", [None, "/elsewhere"])
+def test_no_bytecode_is_written_into_a_version(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, prefix: str | None
+) -> None:
+    monkeypatch.setattr(sys, "pycache_prefix", prefix)
+    scene.deliver("one")
+    scene.bundle(**scene.sidecar).initialize()
+    assert sys.dont_write_bytecode == (prefix is None)
 
 
 def test_version_before_3_3_is_a_plain_string(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
