@@ -160,7 +160,7 @@ def asdict(value: object) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if hasattr(type(value), "__dataclass_fields__"):
+    if "__dataclass_fields__" in vars(type(value)):  # to ask for it would load what is not to be loaded
         return asdict(value)
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # From so many calls of an update on: the memory of the pointer, the tree, the version, the link, what comes after.
 FAULTS = [
-    *(f"fsync:error=EIO:when={n}+" for n in (1, 4, 10, 15, 18, 20, 22)),
+    *(f"fsync:error=EIO:when={n}+" for n in (1, 4, 10, 15, 18, 19, 20)),
     *(f"renameat:error=ENOSPC:when={n}+" for n in (1, 3, 4, 5, 6, 7)),
     *(f"fchmod:error=EROFS:when={n}+" for n in (1, 4, 15)),
     *(f"symlinkat:error=ENOSPC:when={n}+" for n in (1, 2)),

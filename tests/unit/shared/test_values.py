@@ -3,6 +3,8 @@
 import copy
 import dataclasses
 import pickle
+import subprocess
+import sys
 from typing import Generic, TypeVar
 
 import pytest
@@ -167,3 +169,11 @@ def test_value_classes_have_slots() -> None:
     assert not hasattr(Point(1), "__dict__")
     with pytest.raises(AssertionError):
         values.dataclass(slots=False)
+
+
+def test_asdict_loads_no_dataclasses() -> None:
+    code = "import sys; from dagferry_shared.values import asdict, dataclass\n"
+    code += "@dataclass(slots=True)\nclass Pair:\n    one: int\n    two: object\n"
+    code += "print(asdict(Pair(1, Pair(2, [3]))), 'dataclasses' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "{'one': 1, 'two': {'one': 2, 'two': [3]}} False\n", done.stderr
