@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[1]))
 
-from layouts import Checkout, CommitTimes, Dagferry, Layout, remove
+from layouts import Checkout, CommitTimes, Dagferry, Layout, publish, remove
 
 from support.airflowservers import AirflowServer
 from support.gitrepos import GitRepo
@@ -168,7 +168,7 @@ def dagferry(work: Path, major: int, repo: GitRepo, first: str, stack: ExitStack
     """Set up a site, a pod whose puller tells Airflow, and that Airflow."""
     (work / "keys").mkdir(parents=True)
     site = make_site(work / "site", make_keys(work / "keys"), repo)
-    site.publish(first)
+    publish(site, first)
     pod = SitePod(work / "pod", site)
     stack.callback(pod.close)
     assert pod.once().code == 0
