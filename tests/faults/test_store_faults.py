@@ -144,8 +144,9 @@ def test_warm_pod_keeps_what_it_has_names_the_fault_and_recovers_by_itself(
     site.proxy.heal()
     if case in DAMAGE:  # the content is backed off for seconds; other content is not
         after = site.publish()
-    status = running.wait_live(after.version)
-    assert (status["problem"], status["failures"]) == (None, 0)
+    running.wait_live(after.version)
+    status = running.wait("the look that brought it is over", lambda status: status["problem"] is None)
+    assert (status["ready"], status["failures"]) == (True, 0)
     assert running.process.poll() is None
     assert_no_debris(pod)
     record_property("faults", len(OBJECTS))
