@@ -63,7 +63,7 @@ try:
 except ImportError:
     from airflow import DAG
 
-DAG({name!r}, schedule=None, description={marker!r})
+dag = DAG({name!r}, schedule=None, description={marker!r})
 """
 _SHOWN = {  # the description as the serialized DAG has it, of a DAG that is there
     3: "SELECT s.data FROM dag d JOIN serialized_dag s ON s.dag_id = d.dag_id WHERE d.dag_id = ? AND d.is_stale = 0"
