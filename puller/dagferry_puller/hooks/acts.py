@@ -8,14 +8,13 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
+from dagferry_puller.firstline import first_line
 from dagferry_shared.errors import DagferryError, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagferry_puller.hooks.event import Event
-
-_MAX_LINE = 1024  # bytes read of an answer
 
 
 class HookFailed(DagferryError):
@@ -75,7 +74,7 @@ class Webhook:
         try:
             with self._connect() as connection:
                 connection.sendall(self._request(event, attempt))
-                line = _first_line(connection, end)
+                line = first_line(connection, end)
         except TimeoutError as error:
             raise HookFailed(f"no answer within {self._seconds:g} s") from error
         except OSError as error:
@@ -115,20 +114,6 @@ class Webhook:
         if self._token:
             lines.append(f"Authorization: Bearer {self._token.decode('ascii')}")
         return "\r\n".join([*lines, "", ""]).encode("ascii") + body
-
-
-def _first_line(connection: socket.socket, end: float) -> bytes:
-    data = b""
-    while b"\n" not in data and len(data) < _MAX_LINE:
-        left = end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        connection.settimeout(left)
-        piece = connection.recv(_MAX_LINE)
-        if not piece:
-            break
-        data += piece
-    return data.partition(b"\n")[0]
 
 
 class Touch:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import time
 
+from dagferry_puller.firstline import first_line
 from dagferry_shared.errors import DagferryError
 from dagferry_shared.targets import show
-
-_MAX_LINE = 1024  # bytes read of an answer
 
 
 class NotTaken(DagferryError):
@@ -30,7 +29,7 @@ def post(address: tuple[str, int], token: bytes | None, seconds: float) -> None:
     try:
         with socket.create_connection(address, timeout=seconds) as connection:
             connection.sendall(_request(address, token))
-            line = _first_line(connection, end)
+            line = first_line(connection, end)
     except TimeoutError as error:
         raise NotTaken(f"no answer within {seconds:g} s") from error
     except OSError as error:
@@ -48,17 +47,3 @@ def _request(address: tuple[str, int], token: bytes | None) -> bytes:
     if token:
         lines.append(b"Authorization: Bearer " + token)
     return b"\r\n".join([*lines, b"", b""])
-
-
-def _first_line(connection: socket.socket, end: float) -> bytes:
-    data = b""
-    while b"\n" not in data and len(data) < _MAX_LINE:
-        left = end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        connection.settimeout(left)
-        piece = connection.recv(_MAX_LINE)
-        if not piece:
-            break
-        data += piece
-    return data.partition(b"\n")[0]
