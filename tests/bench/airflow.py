@@ -91,7 +91,8 @@ class Place:
         if row is None:
             return None
         data = row[0] if isinstance(row[0], dict) else json.loads(row[0])
-        return str(data["dag"].get("description"))
+        kept = data["dag"]
+        return str(kept["_description"] if self.airflow.major == 2 else kept["description"])
 
     def step(self, act: Callable[[], None], wanted: dict[str, Shown]) -> None:
         """Act, and note for each step when Airflow shows (DAG, marker).
