@@ -38,7 +38,7 @@ class AirflowBundle(Peer):
             "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
             "AIRFLOW_CONN_BENCH": json.dumps({"conn_type": "aws", "extra": {"endpoint_url": self.ends.s3}}),
         }
-        driver = [str(CACHE / "bench-airflow/bin/python"), str(Path(__file__).with_name("airflow_driver.py"))]
+        driver = [str(CACHE / "bench-airflow/bin/python"), "-P", str(Path(__file__).with_name("airflow_driver.py"))]
         self._process = subprocess.Popen(
             [*driver, self.kind, json.dumps({"name": "bench", **self.arguments()})],
             env={**self.environ, **settings},
