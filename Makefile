@@ -11,8 +11,8 @@ SWAPS  ?= 200
 SYSTEM ?=
 SHELL  := /bin/bash
 
-.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow fuzz demo bench bench-quick \
-  bench-own bench-scale bench-notify bench-mixing bench-airflow bench-fleet clean
+.PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow test-deploy fuzz demo bench \
+  bench-quick bench-own bench-scale bench-notify bench-mixing bench-airflow bench-fleet clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -37,9 +37,10 @@ format: $(READY) ## Format the code.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-test: $(READY)  ## All tests but the next four suites, in parallel; fails below 95 % branch coverage.
+test: $(READY)  ## All tests but the next five suites, in parallel; fails below 95 % branch coverage.
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults --ignore tests/rgw --ignore tests/airflow $(ARGS)
+	$(BIN)/coverage run -m pytest -n $${TEST_WORKERS:-2} --ignore tests/attacks --ignore tests/faults --ignore tests/rgw --ignore tests/airflow \
+	  --ignore tests/deploy $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 
@@ -68,6 +69,9 @@ airflows: $(AIRFLOWS) ## Install Airflow 3 and 2.11 for test-airflow and bench-a
 
 test-airflow: $(AIRFLOWS) ## On real Airflow 3 and 2.11: bundle, pin, parses and runs while versions change. LONG=1.
 	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} --dist loadgroup tests/airflow $(ARGS)
+
+test-deploy: $(READY) ## Manifests, images, GitLab component, alert rules, docs' commands, with the real tools where there are any.
+	$(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/deploy $(ARGS)
 
 fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each; PARSER=tar for one. Not part of CI.
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
