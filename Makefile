@@ -70,7 +70,13 @@ airflows: $(AIRFLOWS) ## Install Airflow 3 and 2.11 for test-airflow and bench-a
 test-airflow: $(AIRFLOWS) ## On real Airflow 3 and 2.11: bundle, pin, parses and runs while versions change. LONG=1.
 	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} --dist loadgroup tests/airflow $(ARGS)
 
-test-deploy: $(READY) ## Manifests, images, GitLab component, alert rules, docs' commands, with the real tools where there are any.
+# kubectl, schemas, linters: too heavy for everybody's .venv.
+.cache/deploy-tools/.ready: tests/deploy/requirements.txt $(READY)
+	@$(BIN)/uv venv --quiet --allow-existing --python $(PYTHON) $(@D)
+	@$(BIN)/uv pip install --quiet --python $(@D)/bin/python -r $<
+	@touch $@
+
+test-deploy: $(READY) .cache/deploy-tools/.ready ## Manifests, images, GitLab component, alert rules, docs' commands, with the real tools where there are any.
 	$(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/deploy $(ARGS)
 
 fuzz: $(READY)  ## Coverage-guided fuzzing of every parser, SECONDS=120 for each; PARSER=tar for one. Not part of CI.
