@@ -6,24 +6,30 @@ ARG BASE=debian:trixie-slim
 FROM ${BASE} AS build
 # Debian's stable release is the pin of its packages: versions here would only keep security updates out.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends python3-venv ca-certificates
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+  python3-venv binutils ca-certificates
 WORKDIR /src
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/dagferry
 COPY pyproject.toml .constraints.txt README.md LICENSE ./
 COPY shared shared
 COPY publisher publisher
 COPY puller puller
-# The constraints hold for what builds the wheel, too. Bytecode without times: nothing is written at run time, nor looked for.
-# The puller's package stays for dagferry-check; its command needs a library that is not here.
+# The constraints hold for what builds the wheel, too.
 ENV PIP_CONSTRAINT=/src/.constraints.txt
-RUN /pip/bin/pip --python /opt/dagferry/bin/python install --no-cache-dir --no-compile '.[publisher]' \
-  && rm /opt/dagferry/bin/dagferry-puller \
+RUN /pip/bin/pip --python /opt/dagferry/bin/python install --no-cache-dir --no-compile '.[publisher]'
+# The puller's package stays for dagferry-check; its own command needs a library that is not here. Of AWS's services S3 and
+# SNS (RGW's topics) are asked, and those that give credentials.
+RUN find /opt/dagferry/bin -type f ! -name dagctl ! -name dagferry-check -delete \
+  && find /opt/dagferry/lib/python3*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
+    ! -name s3 ! -name sns ! -name sts ! -name 'sso*' ! -name signin -exec rm -r {} + \
+  && find /opt/dagferry/lib -name '*.so' -exec strip --strip-unneeded {} + \
   && /opt/dagferry/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/dagferry/lib
 
 FROM ${BASE}
 # The clone in a CI job belongs to another user, which git refuses. dagctl reads objects by their ids, and signs what it read.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends python3 git ca-certificates \
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+  python3 git ca-certificates \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log \
   && git config --system safe.directory '*'
 COPY --from=build /opt/dagferry /opt/dagferry

@@ -6,22 +6,27 @@ ARG BASE=debian:trixie-slim
 FROM ${BASE} AS build
 # Debian's stable release is the pin of its packages: versions here would only keep security updates out.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends python3-venv ca-certificates
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+  python3-venv binutils ca-certificates
 WORKDIR /src
 RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/dagferry
 COPY pyproject.toml .constraints.txt README.md LICENSE ./
 COPY shared shared
 COPY publisher publisher
 COPY puller puller
-# The constraints hold for what builds the wheel, too. Bytecode without times: nothing is written at run time, nor looked for.
+# The constraints hold for what builds the wheel, too.
 ENV PIP_CONSTRAINT=/src/.constraints.txt
-RUN /pip/bin/pip --python /opt/dagferry/bin/python install --no-cache-dir --no-compile '.[puller,amqp]' \
-  && rm -r /opt/dagferry/bin/dagctl /opt/dagferry/lib/python3*/site-packages/dagferry_publisher \
+RUN /pip/bin/pip --python /opt/dagferry/bin/python install --no-cache-dir --no-compile '.[puller,amqp]'
+# What is not run here, debug symbols. Bytecode without times: nothing is written at run time, and nothing looked up.
+RUN find /opt/dagferry/bin -type f ! -name dagferry-puller ! -name dagferry-check -delete \
+  && rm -r /opt/dagferry/lib/python3*/site-packages/dagferry_publisher \
+  && find /opt/dagferry/lib -name '*.so' -exec strip --strip-unneeded {} + \
   && /opt/dagferry/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/dagferry/lib
 
 FROM ${BASE}
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install -y --no-install-recommends python3 ca-certificates \
+RUN apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+  python3 ca-certificates \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log
 COPY --from=build /opt/dagferry /opt/dagferry
 # No home: a read-only root has none. Group 0, as OpenShift gives another user and this group.
