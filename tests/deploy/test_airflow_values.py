@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from dagferry_puller import options
 from support.dagctl import TOP
+from support.manifests import KUBERNETES, plain, settings
 
 VALUES = sorted((TOP / "deploy/airflow").glob("values-*.yaml"))
 # Of values.yaml of the chart; the lists of containers are Kubernetes' own.
@@ -22,6 +22,7 @@ DOCUMENTED = {
     "executor", "volumes", "volumeMounts", "secret", "airflowLocalSettings", "config.core.dags_folder",
     "dagProcessor.enabled", "dagProcessor.dagBundleConfigList", "dagProcessor.extraInitContainers",
     "scheduler.extraInitContainers", "workers.celery.extraInitContainers", "workers.kubernetes.extraInitContainers",
+    "dagProcessor.labels", "scheduler.labels", "workers.labels",
 }  # fmt: skip
 CONTAINER = {
     "name", "image", "restartPolicy", "args", "env", "envFrom", "ports", "startupProbe", "livenessProbe",
@@ -49,11 +50,6 @@ def containers(path: Path) -> dict[str, dict[str, Any]]:
     return {key: value[0] for key, value in found.items()}
 
 
-def environ(container: dict[str, Any]) -> dict[str, str]:
-    assert all(isinstance(entry["value"], str) for entry in container["env"]), "Kubernetes takes strings alone"
-    return {entry["name"]: entry["value"] for entry in container["env"]}
-
-
 ALL = [pytest.param(path, id=path.stem) for path in VALUES]
 EACH = [pytest.param(path, key, id=f"{path.stem}-{key}") for path in VALUES for key in containers(path)]
 
@@ -75,10 +71,8 @@ def test_the_puller_accepts_the_settings_of_each_container(path: Path, key: str)
     container = containers(path)[key]
     assert container.keys() <= CONTAINER
     (mode,) = container["args"]
-    known = {option.variable for option in options.OPTIONS if mode in option.modes}
-    assert environ(container).keys() <= known
-    settings = options.resolve(mode, {}, environ(container))
-    assert (settings.root, settings.link) == ("/dags", "current")
+    told = settings(mode, plain(container))
+    assert (told.root, told.link) == ("/dags", "current")
     assert ("restartPolicy" in container) == (mode == "run") == ("startupProbe" in container)
 
 
@@ -92,9 +86,28 @@ def test_each_volume_that_is_mounted_is_declared_and_airflow_reads_only(path: Pa
     assert [mount["mountPath"] for mount in mounts if not mount.get("readOnly")] == ["/dags"]
 
 
+@pytest.mark.parametrize(("path", "key"), EACH)
+def test_the_container_is_the_one_of_deploy_kubernetes(path: Path, key: str) -> None:
+    container = containers(path)[key]
+    component = {"run": "sidecar", "once": "once"}[container["args"][0]]
+    patch = load(KUBERNETES / "components" / component / "patch.yaml")["spec"]["template"]
+    (theirs,) = patch["spec"]["initContainers"]
+    same = theirs.keys() - {"env", "envFrom", "volumeMounts"}
+    assert {name: container.get(name) for name in same} == {name: theirs[name] for name in same}
+    overlay = (KUBERNETES / "overlays/settings/settings.env").read_text(encoding="utf-8").splitlines()
+    told = dict(row.split("=", 1) for row in overlay) | plain(theirs)
+    del told["DAGFERRY_LOG_FORMAT"]
+    assert told.items() <= plain(container).items()
+    assert [row for row in theirs["envFrom"] if "secretRef" in row] == container["envFrom"]
+    assert all(mount in container["volumeMounts"] for mount in theirs["volumeMounts"])
+    assert all(volume in load(path)["volumes"] for volume in patch["spec"]["volumes"])
+    labels = leaves(load(path)).get(re.sub(r"(\.celery)?\.extraInitContainers", ".labels", key), {})
+    assert labels == (patch["metadata"]["labels"] if component == "sidecar" else {})  # once serves nothing
+
+
 @pytest.mark.parametrize("path", ALL)
 def test_one_puller_tells_airflow(path: Path) -> None:
-    telling = [key for key, container in containers(path).items() if "DAGFERRY_AIRFLOW" in environ(container)]
+    telling = [key for key, container in containers(path).items() if "DAGFERRY_AIRFLOW" in plain(container)]
     assert telling == [f"{'dagProcessor' if '-3-' in path.stem else 'scheduler'}.extraInitContainers"]
 
 

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import subprocess
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,10 +49,8 @@ def build(name: str) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not buildah("images", "--quiet", "--filter", f"reference={BASE}"):
             _make_base()
-        buildah(
-            "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--build-arg", f"BASE={BASE}",
-            "--file", IMAGES / f"{name}.Dockerfile", "--tag", image, TOP,
-        )  # fmt: skip
+        how = ["--isolation", "chroot", "--network", "host", "--pull-never", "--layers", "--build-arg", f"BASE={BASE}"]
+        buildah("build", *how, "--file", IMAGES / f"{name}.Dockerfile", "--tag", image, TOP)
     return image
 
 
@@ -60,7 +58,15 @@ def _make_base() -> None:
     """Make what a registry would give: no registry is asked for anything."""
     tar = CACHE / "base.tar"
     slim = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in SLIM]
-    debootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", *slim, SUITE, os.fspath(tar)]
+    debootstrap = [
+        "mmdebstrap",
+        "--quiet",
+        "--variant=minbase",
+        "--include=ca-certificates",
+        *slim,
+        SUITE,
+        os.fspath(tar),
+    ]
     subprocess.run(debootstrap, check=True, capture_output=True, timeout=600)
     container = buildah("from", "scratch")
     buildah("add", "--quiet", container, tar, "/")
@@ -77,31 +83,43 @@ def config(image: str) -> dict[str, Any]:
     return found
 
 
-@dataclass
+@dataclass(frozen=True)
+class Mount:
+    """A directory of this machine, and its place in a container."""
+
+    place: str
+    directory: Path
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
 class Unpacked:
-    """An image's root, for tests alone; ``processes`` end with it."""
+    """An image, and its root."""
 
     image: str
     root: Path
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
-    def command(self, words: Sequence[str], mounts: Mapping[str, Path], user: str = "10001") -> list[str]:
+    def command(self, words: Sequence[str], mounts: Sequence[Mount] = (), user: str = "10001", *keep: str) -> list[str]:
         """Return a command line that runs words in the image as a cluster's runtime would.
 
-        Root read-only, only these mounts writable, no capability, no new privileges, group 0 alone; its own environment.
+        Root read-only, only the mounts writable, no new privileges, group 0 alone.
 
         Args:
             words: what runs.
-            mounts: directories of this machine by place in the image.
+            mounts: what is mounted.
             user: who runs it.
+            keep: the only capabilities that may be had, such as "chown".
         """
         script = 'set -e; root=$1; shift; mount --bind "$root" "$root"; mount -o remount,bind,ro "$root"; '
-        for place, directory in mounts.items():
-            (self.root / place[1:]).mkdir(parents=True, exist_ok=True)
-            script += f'mount --bind {shlex.quote(str(directory))} "$root"{shlex.quote(place)}; '
+        for mount in mounts:
+            (self.root / mount.place[1:]).mkdir(parents=True, exist_ok=True)
+            there = f'"$root"{shlex.quote(mount.place)}'
+            script += f"mount --bind {shlex.quote(os.fspath(mount.directory))} {there}; "
+            script += f"mount -o remount,bind,ro {there}; " if mount.read_only else ""
         script += 'mount --rbind /dev "$root/dev"; mount -t proc proc "$root/proc"; exec /usr/sbin/chroot "$root" "$@"'
-        rights = ["--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", f"--reuid={user}", "--regid=0", "--clear-groups"]
-        inside = ["/usr/bin/setpriv", *rights, *words]
+        bounds = ",".join(("-all", *(f"+{name}" for name in keep)))
+        rights = ["--no-new-privs", f"--bounding-set={bounds}", "--inh-caps=-all", f"--reuid={user}", "--regid=0"]
+        inside = ["/usr/bin/setpriv", *rights, "--clear-groups", *words]
         return ["unshare", "--mount", "sh", "-c", script, "sh", os.fspath(self.root), *inside]
 
     def environ(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -113,11 +131,17 @@ class Unpacked:
         return [*config(self.image)["Entrypoint"], *arguments]
 
     def run(
-        self, words: Sequence[str], mounts: Mapping[str, Path] | None = None, environ: Mapping[str, str] | None = None
+        self, words: Sequence[str], *mounts: Mount, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run words to their end."""
+        command = self.command(words, mounts)
         return subprocess.run(
-            self.command(words, mounts or {}), env=self.environ(environ), capture_output=True, encoding="utf-8", timeout=120
+            command,
+            env=self.environ(environ),
+            capture_output=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            timeout=120,
         )
 
 

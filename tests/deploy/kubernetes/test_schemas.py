@@ -62,6 +62,8 @@ def test_each_component_is_shown_by_an_overlay() -> None:
     used = {
         Path(component).name
         for overlay in OVERLAYS
-        for component in yaml.safe_load((KUBERNETES / f"overlays/{overlay}/kustomization.yaml").read_text())["components"]
+        for component in yaml.safe_load((KUBERNETES / f"overlays/{overlay}/kustomization.yaml").read_text())[
+            "components"
+        ]
     }
     assert used - {"settings"} == {path.name for path in (KUBERNETES / "components").iterdir()}
