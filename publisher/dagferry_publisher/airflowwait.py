@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dagferry_publisher import podstatus
 from dagferry_publisher.errors import Conflict
+from dagferry_publisher.fleet.ask import NotAnswered
+from dagferry_publisher.fleet.survey import ask_one
 from dagferry_shared import times
 from dagferry_shared.airflowapi import parsed
 from dagferry_shared.airflowapi.errors import AirflowError, Trouble
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dagferry_publisher.baseline import Baseline
-    from dagferry_shared.airflowapi.address import Address
     from dagferry_shared.airflowapi.answers import Dag, ImportFailure
     from dagferry_shared.airflowapi.client import Airflow
     from dagferry_shared.airflowapi.parsed import Snapshot
     from dagferry_shared.pointer import Pointer
+    from dagferry_shared.targets import Target as Pods
 
 _FIRST_LOOK, _LONGEST_LOOK = 0.3, 5.0  # seconds between looks
 _SHARE = 0.1  # of the time so far: looks get rarer
 _HEAD_SECONDS = 5.0  # how often the channel is looked at: somebody may move it on
+_POD_SECONDS = 5.0  # for a puller's answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Plan:
     """
 
     bundle: str
-    puller: Address | None
+    puller: Pods | None
     delivery: float
     settle: float
     timeout: float
@@ -79,6 +81,23 @@ class Result:
         """Return the files that cannot be imported and are not known to have been so before."""
         failures = self.snapshot.failures if self.snapshot else ()
         return tuple(one for one in failures if (one.bundle, one.file) not in baseline.failing)
+
+
+def _live_since(puller: Pods, version: str) -> datetime | None:
+    """Return when a puller swapped its link to a version; None if that is not live there.
+
+    Raises:
+        NotAnswered: nobody answers, or not as a puller does.
+    """
+    try:
+        address = puller.addresses()[0]
+    except (OSError, UnicodeError) as error:
+        raise NotAnswered(f"the puller at {puller}: the name cannot be resolved") from error
+    answer = ask_one(address, _POD_SECONDS)
+    if answer.status is None:
+        raise NotAnswered(f"the puller at {puller}: {answer.why}")
+    live = answer.status.live
+    return times.parse(live.since) if live and live.since and live.version == version else None
 
 
 class AirflowWait:
@@ -144,8 +163,8 @@ class AirflowWait:
                 self._progress("waiting until the puller has it live")
                 return Result(problem="the puller does not have it live yet")
             snapshot = parsed.take(self._airflow, self._plan.bundle)
-        except AirflowError as error:
-            if error.trouble in {Trouble.DENIED, Trouble.NOT_FOUND}:
+        except (AirflowError, NotAnswered) as error:
+            if isinstance(error, AirflowError) and error.trouble in {Trouble.DENIED, Trouble.NOT_FOUND}:
                 raise
             self._progress(str(error))
             return Result(last.snapshot, last.waiting, last.live_at, last.parsed_at, str(error))
@@ -164,10 +183,9 @@ class AirflowWait:
         if self._plan.puller is None:
             return Target(version, issued, issued + timedelta(seconds=self._plan.delivery))
         if self._live_at is None:
-            live = podstatus.ask(self._plan.puller)
-            if live is None or live.version != version:
+            self._live_at = _live_since(self._plan.puller, version)
+            if self._live_at is None:
                 return None
-            self._live_at = live.since
         return Target(version, self._live_at)
 
     def _check_head(self) -> None:

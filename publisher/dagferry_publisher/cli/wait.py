@@ -15,6 +15,7 @@ from dagferry_publisher.cli.output import SHORT
 from dagferry_publisher.cli.session import Cli
 from dagferry_publisher.errors import UsageError
 from dagferry_publisher.fleet import quorum as quorums
+from dagferry_shared import targets as targets_of
 from dagferry_shared import times
 from dagferry_shared.airflowapi import address, credentials
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dagferry_publisher.fleet.quorum import Count
     from dagferry_shared.airflowapi.address import Address
     from dagferry_shared.airflowapi.client import Airflow
+    from dagferry_shared.targets import Target
 
 _Airflow = Annotated[
     str | None,
@@ -64,7 +66,7 @@ _Baseline = Annotated[
 ]
 _Puller = Annotated[
     str | None,
-    typer.Option(metavar="URL", help="Ask this puller (http://HOST:9474) when it has the version live."),
+    typer.Option(metavar="URL", help="Ask this puller (http://HOST[:9474]) when it has the version live."),
 ]
 _Delivery = Annotated[
     str, typer.Option(metavar="TIME", help="Without --puller, and without DagferryBundle: assumed to be live then.")
@@ -112,6 +114,13 @@ def _address(text: str, option: str) -> Address:
         return address.parse(text)
     except ValueError as error:
         raise UsageError(f"{option} {error}") from error
+
+
+def _pod(text: str) -> Target:
+    try:
+        return targets_of.parse(text, "/status")
+    except ValueError as error:
+        raise UsageError(f"--puller: {error}") from error
 
 
 def _seconds(text: str, option: str) -> float:
@@ -208,7 +217,7 @@ def register(app: typer.Typer) -> None:
         found = cli.settings.find("airflow-bundle", airflow_bundle)
         plan = Plan(
             bundle=found.value[0] if found else "",
-            puller=_address(puller, "--puller") if puller else None,
+            puller=_pod(puller) if puller else None,
             delivery=_seconds(delivery, "--delivery"),
             settle=_seconds(settle, "--settle"),
             timeout=_seconds(timeout, "--timeout"),

@@ -66,6 +66,17 @@ def _of_file(path: str) -> list[str]:
     return [word for line in text.splitlines() for word in line.partition("#")[0].replace(",", " ").split()]
 
 
+def ask_one(address: tuple[str, int], seconds: float) -> Answer:
+    """Ask one pod, which has so long to answer."""
+    pod = show(address)
+    try:
+        return Answer(pod, podstatus.parse(ask(address, seconds)))
+    except NotAnswered as error:
+        return Answer(pod, why=str(error), silent=True)
+    except Refused as refusal:
+        return Answer(pod, why=f"what answers is no puller: {refusal.detail}")
+
+
 class Survey:
     """A fleet that can be asked again and again.
 
@@ -83,7 +94,8 @@ class Survey:
     def ask(self) -> list[Answer]:
         """Ask everybody, now; returns an answer for each address, and for each name that has none."""
         addresses, unknown = self._resolve()
-        asked = [self._pool.submit(lambda address=address: self._one(address)) for address in addresses]  # type: ignore[misc]
+        seconds = self._seconds
+        asked = [self._pool.submit(lambda pod=pod: ask_one(pod, seconds)) for pod in addresses]  # type: ignore[misc]
         return [future.result() for future in asked] + unknown
 
     def _resolve(self) -> tuple[list[tuple[str, int]], list[Answer]]:
@@ -99,12 +111,3 @@ class Survey:
                 why = getattr(error, "strerror", None) or f"no answer within {RESOLVE_SECONDS:g} s"
                 unknown.append(Answer(str(target), why=f"the name cannot be resolved: {why.lower()}", silent=True))
         return list(addresses)[:MAX_PODS], unknown
-
-    def _one(self, address: tuple[str, int]) -> Answer:
-        pod = show(address)
-        try:
-            return Answer(pod, podstatus.parse(ask(address, self._seconds)))
-        except NotAnswered as error:
-            return Answer(pod, why=str(error), silent=True)
-        except Refused as refusal:
-            return Answer(pod, why=f"what answers is no puller: {refusal.detail}")

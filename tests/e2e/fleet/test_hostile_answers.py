@@ -17,49 +17,13 @@ from dagferry_shared.errors import Refused
 from dagferry_shared.targets import Target
 from support.portfixtures import Port
 from support.raw_server import RawServer, reply
+from support.statuses import GOOD, a_status
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
     from support.sites import Site
-
-GOOD: dict[str, Any] = {
-    "format": 1,
-    "host": "pod-1",
-    "program": "0.1",
-    "mode": "run",
-    "role": "owner",
-    "bundle": "etl",
-    "channel": "main",
-    "ready": True,
-    "revoked": None,
-    "damaged": False,
-    "alarms": 0,
-    "refusals": {"expired": 1},
-    "seen": {"epoch": 1, "sequence": 2, "payload_digest": "2" * 64},
-    "problem": None,
-    "period": 5.0,
-    "last_attempt": "2026-11-25T12:00:00.000Z",
-    "last_success": None,
-    "now": "2026-11-25T12:00:01.000Z",
-    "live": {
-        "version": f"{'a' * 40}-{'b' * 64}",
-        "commit": "a" * 40,
-        "release": "b" * 64,
-        "held": False,
-        "since": None,
-        "epoch": 1,
-        "sequence": 2,
-        "pointer": "2" * 64,
-        "issued": None,
-        "more": [1.5],
-    },
-}
-
-
-def encoded(**changes: Any) -> bytes:
-    return json.dumps(GOOD | changes).encode()
 
 
 def address(server: RawServer) -> tuple[str, int]:
@@ -80,7 +44,7 @@ def test_a_real_puller_is_understood() -> None:
 
 
 def test_a_good_answer_is_read() -> None:
-    status = podstatus.parse(encoded())
+    status = podstatus.parse(a_status())
     assert status.live
     assert (status.live.position, status.live.commit, status.period) == ((1, 2), "a" * 40, 5.0)
 
@@ -158,10 +122,10 @@ BAD: list[bytes] = [
     b"[" * 50_000,
     b'{"format": 1}',
     b'{"format": 1, "format": 1}',
-    encoded() + b"x",
-    encoded(padding="x" * podstatus.MAX_STATUS),
+    a_status() + b"x",
+    a_status(padding="x" * podstatus.MAX_STATUS),
     *(
-        encoded(**changes)
+        a_status(**changes)
         for changes in (
             *({"format": value} for value in (2, "1", True, None)),
             *({"bundle": value} for value in ("", "../x", "a" * 64, 1, None)),
@@ -192,7 +156,7 @@ def test_what_a_puller_never_says_is_refused(raw: bytes) -> None:
 
 
 def test_damaged_answers_are_refused_and_never_crash() -> None:
-    rng, good = random.Random(7), encoded()
+    rng, good = random.Random(7), a_status()
     for _ in range(3000):
         raw = bytearray(good)
         for _ in range(rng.randint(1, 4)):
@@ -210,7 +174,7 @@ def test_odd_period_counts_as_none_that_was_said(value: Any) -> None:
 def test_texts_cannot_paint_the_terminal(site: Site) -> None:
     evil = "\x1b[2J\x1b]0;owned\x07\u202e\n" + "x" * 5000
     problem = {"outcome": evil, "reason": evil, "detail": evil, "since": "2026-11-25T12:00:00.000Z"}
-    raw = encoded(host=evil, program=evil, role=evil, problem=problem, revoked=evil, refusals={evil: 1})
+    raw = a_status(host=evil, program=evil, role=evil, problem=problem, revoked=evil, refusals={evil: 1})
     with RawServer(reply("200 OK", raw)) as server:
         shown = site.dagctl("status", "--targets", server.endpoint, code=13)
         document = site.dagctl("status", "--targets", server.endpoint, "--json", code=13).out
