@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from dagferry_puller.backoff import DigestBackoff
     from dagferry_puller.options import Settings
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.reuse import Base
-    from dagferry_puller.status import Recorder
     from dagferry_puller.volume import Volume
     from dagferry_shared.gittree import Leaf
     from dagferry_shared.release import Release

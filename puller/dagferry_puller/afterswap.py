@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dagferry_puller.status import LiveInfo, Recorder
+    from dagferry_puller.recorder import Recorder
+    from dagferry_puller.status import LiveInfo
 
 
 class AfterSwap:

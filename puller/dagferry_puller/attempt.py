@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagferry_puller.logs import Complaints
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
 
 _OUTCOMES: tuple[tuple[type[Exception], Outcome], ...] = (
     (Refused, Outcome.REFUSED),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from dagferry_puller.daemon import Daemon
     from dagferry_puller.options import Option, Settings
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
 
 PROGRAM = "dagferry-puller"
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagferry_puller.options import Settings
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.session import Session
-    from dagferry_puller.status import Recorder
 
 JOIN_SECONDS = 0.4  # how long the worker may take to come to an end before the process leaves without it
 MIN_GAP_SECONDS = 1.0  # between the starts of two syncs, however often somebody says "look now"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dagferry_puller.httpwire import Request
     from dagferry_puller.options import Settings
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
 
 _JSON = "application/json"
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from dagferry_puller.glance import Glance
     from dagferry_puller.patch import Made
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.volume import Volume
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.release import Release

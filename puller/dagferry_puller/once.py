@@ -22,8 +22,8 @@ from dagferry_shared.layout import Layout
 
 if TYPE_CHECKING:
     from dagferry_puller.options import Settings
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.session import Session
-    from dagferry_puller.status import Recorder
     from dagferry_puller.sync import Puller
     from dagferry_puller.trustfile import TrustSource
     from dagferry_shared.store import BlobReader

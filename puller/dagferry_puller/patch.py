@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from dagferry_puller.backoff import DigestBackoff
     from dagferry_puller.download import Pace
     from dagferry_puller.options import Settings
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.reuse import Base
     from dagferry_puller.root import Root
-    from dagferry_puller.status import Recorder
     from dagferry_shared.gittree import Leaf
     from dagferry_shared.release import DeltaInfo, Release
     from dagferry_shared.store import BlobReader

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from dagferry_puller.exits import ConfigError
 from dagferry_puller.readers import open_reader
+from dagferry_puller.recorder import Recorder
 from dagferry_puller.session import Session
-from dagferry_puller.status import Recorder, Status
+from dagferry_puller.status import Status
 from dagferry_puller.trustfile import TrustSource
 from dagferry_shared import __version__, times
 from dagferry_shared.errors import DagferryError, Reason, Refused

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagferry_puller.options import Settings
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.trustfile import TrustSource
     from dagferry_shared.release import Release
     from dagferry_shared.rules import Rules, Seen, Signed

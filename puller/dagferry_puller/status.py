@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dagferry_puller.histogram import Histogram
-from dagferry_shared import times
-from dagferry_shared.errors import Reason
-from dagferry_shared.values import dataclass, field, replace
+from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
-
     from dagferry_puller.hooks.info import HookInfo
     from dagferry_puller.tellinfo import AirflowInfo
     from dagferry_shared.rules import Seen
@@ -198,110 +190,3 @@ class Status:
     deliveries: Histogram = field(default_factory=lambda: Histogram.empty(DELIVERY_BUCKETS))
     hooks: dict[str, HookInfo] = field(default_factory=dict)
     airflow: AirflowInfo | None = None
-
-
-class Recorder:
-    """The one holder of the status; any thread may write or take a snapshot.
-
-    Args:
-        status: where it starts.
-        clock: monotonic seconds.
-    """
-
-    def __init__(self, status: Status, clock: Callable[[], float] = time.monotonic) -> None:
-        self._status = status
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._beat = clock()
-
-    def snapshot(self) -> Status:
-        """Return the status as it is now."""
-        with self._lock:
-            return self._status
-
-    def update(self, **changes: object) -> None:
-        """Replace fields of the status."""
-        with self._lock:
-            self._status = replace(self._status, **changes)
-
-    def beat(self) -> None:
-        """Say that the worker is alive."""
-        self._beat = self._clock()
-
-    def silence(self) -> float:
-        """Return the seconds since the worker last said that it is alive."""
-        return self._clock() - self._beat
-
-    @contextmanager
-    def step(self, step: Step) -> Iterator[None]:
-        """Time a part of a sync, also one that fails."""
-        self.beat()
-        start = self._clock()
-        try:
-            yield
-        finally:
-            with self._lock:
-                steps = self._status.steps
-                seconds = self._clock() - start
-                self._status = replace(self._status, steps={**steps, step: steps[step].observed(seconds)})
-
-    def fetched(self, count: int) -> None:
-        """Count bytes from the store."""
-        self.beat()
-        with self._lock:
-            self._status = replace(self._status, fetched_bytes=self._status.fetched_bytes + count)
-
-    def notified(self) -> None:
-        """Count a notification."""
-        with self._lock:
-            self._status = replace(self._status, notifications=self._status.notifications + 1)
-
-    def tree_changed(self) -> None:
-        """Count a glance that found the live tree changed."""
-        with self._lock:
-            self._status = replace(self._status, tree_changes=self._status.tree_changes + 1)
-
-    def repaired(self, what: Repair, tampered: int = 0) -> None:
-        """Count a repair and the entries that were not as signed."""
-        with self._lock:
-            repairs = self._status.repairs
-            self._status = replace(
-                self._status,
-                repairs={**repairs, what: repairs[what] + 1},
-                tampered=self._status.tampered + tampered,
-            )
-
-    def patched(self, result: str) -> None:
-        """Count an attempt to make a version from the live one, by one of PATCHES."""
-        with self._lock:
-            patches = self._status.patches
-            self._status = replace(self._status, patches={**patches, result: patches[result] + 1})
-
-    def refused(self, reason: Reason) -> None:
-        """Count a refusal; equivocation is an alarm of its own: a key or a publisher is broken."""
-        with self._lock:
-            refusals = {**self._status.refusals, reason: self._status.refusals.get(reason, 0) + 1}
-            alarms = self._status.alarms + (reason is Reason.EQUIVOCATION)
-            self._status = replace(self._status, refusals=refusals, alarms=alarms)
-
-    def delivered(self, issued: datetime) -> None:
-        """Record that the link was swapped to what was signed at that instant."""
-        seconds = max(0.0, (times.now() - issued).total_seconds())
-        with self._lock:
-            self._status = replace(
-                self._status,
-                publish_to_live_seconds=seconds,
-                deliveries=self._status.deliveries.observed(seconds),
-            )
-
-    def ended(self, outcome: Outcome, problem: Problem | None) -> None:
-        """Record the end of a sync."""
-        self.beat()
-        with self._lock:
-            old = self._status
-            syncs = {**old.syncs, outcome: old.syncs[outcome] + 1}
-            if problem is not None:
-                self._status = replace(old, syncs=syncs, problem=problem, failures=old.failures + 1)
-                return
-            success = old.last_success if outcome is Outcome.STANDBY else times.show(times.now())
-            self._status = replace(old, syncs=syncs, problem=None, failures=0, last_success=success)

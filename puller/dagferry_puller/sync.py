@@ -22,7 +22,7 @@ from dagferry_shared.rules import Seen
 
 if TYPE_CHECKING:
     from dagferry_puller.options import Settings
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.trustfile import TrustSource
     from dagferry_puller.volume import Volume
     from dagferry_shared.pointer import Pointer

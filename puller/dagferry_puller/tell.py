@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dagferry_puller.options import Settings
-    from dagferry_puller.status import LiveInfo, Recorder
+    from dagferry_puller.recorder import Recorder
+    from dagferry_puller.status import LiveInfo
     from dagferry_shared.airflowapi.answers import Dag
     from dagferry_shared.airflowapi.parsed import Snapshot
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
 
 HOUR = 3600.0
 PERIOD = 5.0

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 from dagferry_puller.httpd import Pages
 from dagferry_puller.httpwire import Server
-from dagferry_puller.status import Recorder, Status
+from dagferry_puller.recorder import Recorder
+from dagferry_puller.status import Status
 from dagferry_shared import times
 
 if TYPE_CHECKING:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from dagferry_puller.hooks.info import HookInfo
     from dagferry_puller.options import Settings
-    from dagferry_puller.status import LiveInfo, Recorder
+    from dagferry_puller.recorder import Recorder
+    from dagferry_puller.status import LiveInfo
 
 _MAX_URL = 4096  # bytes of a file that holds one
 

@@ -15,8 +15,9 @@ from dagferry_puller import attempt, download, fsio, history, leases, lock, logs
 from dagferry_puller.disktree import scan
 from dagferry_puller.exits import ConfigError, Exit, TimedOut, code_for, line_for
 from dagferry_puller.httpwire import Bad, parse_head
+from dagferry_puller.recorder import Recorder
 from dagferry_puller.root import Root
-from dagferry_puller.status import Histogram, Outcome, Recorder, Status
+from dagferry_puller.status import Histogram, Outcome, Status
 from dagferry_shared.errors import BlobMissing, Reason, Refused, StoreDenied, StoreUnreachable
 from dagferry_shared.release import ArchiveInfo
 from dagferry_shared.rules import Rules

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from dagferry_puller.status import Recorder
+    from dagferry_puller.recorder import Recorder
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 WHO = {"DAGFERRY_AIRFLOW_USERNAME": USER, "DAGFERRY_AIRFLOW_PASSWORD": PASSWORD}
