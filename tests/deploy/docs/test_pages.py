@@ -1,0 +1,90 @@
+"""Pages for users and operators: each command is run or says why not, and all of them are read by our parsers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from support import docblocks, docwords
+from support.docblocks import SHELL, TOP, Block
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# What runs blocks: the kind of their comment, and on which pages.
+RUN_BY = {
+    "tour": {"README.md": "tests/e2e/test_readme.py"},
+    "runbook": {"SECURITY.md": "tests/e2e/test_readme.py"},
+    "step": {"deploy/ceph/README.md": "tests/rgw/setup/test_ceph_readme.py"},
+    "run": {"deploy/": "tests/deploy/docs/test_runbook.py", "puller/": "tests/deploy/docs/test_runbook.py"},
+}
+PAGES = docblocks.pages()
+NAMES = [str(page.relative_to(TOP)) for page in PAGES]
+BLOCKS = [block for page in PAGES for block in docblocks.blocks(page)]
+OURS = re.compile(r"\b(dagctl|dagferry-puller|dagferry-check)\b")
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in SHELL], ids=str)
+def test_shell_block_is_run_or_says_why_not(block: Block) -> None:
+    if block.kind == "not run":
+        assert len(block.words.split()) > 1, f"{block}: <!-- not run: WHY --> gives no reason"
+        return
+    by = RUN_BY.get(block.kind, {})
+    assert any(block.page.startswith(page) for page in by), (
+        f"{block}: put <!-- run: SCENE --> (tests/support/scenes.py has the scenes) or <!-- not run: WHY --> above it"
+    )
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if OURS.search(b.text) and b.language != "text"], ids=str)
+def test_commands_of_a_block_are_understood_by_our_parsers(block: Block) -> None:
+    if block.language in SHELL | {"", "dockerfile"}:
+        text = (
+            block.text if block.language else "\n".join(re.findall(r"^(?:dag\w+-?\w* .*)$", block.text, re.MULTILINE))
+        )
+        for words in docwords.commands(text):
+            problem = docwords.problem(words)
+            assert not problem, f"{block}: {' '.join(words)}: {problem}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_options_named_in_the_text_exist(page: Path) -> None:
+    unknown = {span: docwords.unknown_options(span) for span in docblocks.spans(page)}
+    assert not {span: options for span, options in unknown.items() if options}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for path, anchor in docblocks.links(page):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {path}"
+        if anchor and target.suffix == ".md":
+            assert anchor in docblocks.anchors(target), f"{page.name}: {path}#{anchor}"
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("dagctl publish --dry-run", ""),
+        ("dagctl publish --dryrun", "--dryrun"),
+        ("dagctl publsh", "no command publsh"),
+        ("dagctl trust add-key ci.pub --channel main", "--role"),
+        ("dagctl trust add-key …", ""),
+        ("dagctl rollback --to", "--to"),
+        ("X=1 dagctl --context prod history --limit 3 | head > out", ""),
+        ("kubectl exec -n airflow pod -c dagferry -- dagferry-puller once --rot /dags", "--rot"),
+        ("dagferry-puller run … --check-command 'dagferry-check --compil'", "--compil"),
+        ('echo "$(date)" && dagferry-puller relay --targets dns://x:1  # --no-such', ""),
+    ],
+)
+def test_a_wrong_option_is_found(line: str, wrong: str) -> None:
+    found = [docwords.problem(words) for words in docwords.commands(line)]
+    assert found
+    assert all(not problem for problem in found) if not wrong else any(wrong in problem for problem in found), found
+
+
+def test_a_wrong_option_in_a_span_is_found() -> None:
+    assert docwords.unknown_options("dagctl trust floor N --channel C") == []
+    assert docwords.unknown_options("dagctl trust floor N --chanel C") == ["--chanel"]
+    assert docwords.unknown_options("dagferry-puller once --pin X --link y --period 1s") == ["--period"]
