@@ -57,6 +57,9 @@ def register(app: typer.Typer) -> None:
 
         A POST has these as JSON, and the text as "text". What is filled in can mention nobody. A webhook that does not
         answer within 5 s, or not with 2xx, costs a command a warning.
+
+        \b
+        Example: DAGFERRY_ANNOUNCE=@/etc/dagferry/webhooks dagctl announce --failure --dry-run
         """
         event = _example(cli, failure=failure)
         text = render(event, announcing.template(cli, ok=event.ok))

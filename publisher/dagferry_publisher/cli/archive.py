@@ -133,7 +133,11 @@ def _register_read(app: typer.Typer) -> None:
     def inspect(
         cli: Cli, archive: File, max_files: MaxFiles = _LIMITS.max_files, max_bytes: MaxBytes = _LIMITS.max_bytes
     ) -> None:
-        """Read an archive under the puller's rules and list it. Exit 3: refused."""
+        """Read an archive under the puller's rules and list it. Exit 3: refused.
+
+        \b
+        Example: dagctl archive inspect dags.tar.zst
+        """
         with _opened(archive) as file:
             manifest = read_archive(file, Limits(max_files, max_bytes))
 
@@ -152,7 +156,11 @@ def _register_read(app: typer.Typer) -> None:
         max_files: MaxFiles = _LIMITS.max_files,
         max_bytes: MaxBytes = _LIMITS.max_bytes,
     ) -> None:
-        """Unpack an archive under the puller's rules, whole or not at all. Exit 3: refused, and nothing is made."""
+        """Unpack an archive under the puller's rules, whole or not at all. Exit 3: refused, and nothing is made.
+
+        \b
+        Example: dagctl archive extract dags.tar.zst unpacked
+        """
         if directory.exists() or directory.is_symlink():
             raise UsageError(f"{directory} is there already: give a directory that does not exist")
         if not directory.parent.is_dir():

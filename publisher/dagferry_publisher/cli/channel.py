@@ -42,7 +42,13 @@ def _register_hold(app: typer.Typer) -> None:
         dry_run: DryRun = False,
         notify: Notify = None,
     ) -> None:
-        """Lift a hold, and say what the next publish meets. Nothing is deployed by it."""
+        """Lift a hold, and say what the next publish meets. Nothing is deployed by it.
+
+        A commit that was rolled back stays off: the next publish must descend from it, or bring it back with --force.
+
+        \b
+        Example: dagctl resume --reason "incident 4711 is over"
+        """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
         why = names.text(reason, "--reason")
         move(cli, notify, writer, lambda w: hold.resume(chain, w, reason=why, dry_run=dry_run))
@@ -109,7 +115,12 @@ def _register_repair(app: typer.Typer) -> None:
     ) -> None:
         """Bring back a pointer that is gone, damaged or behind its history: the newest copy that verifies.
 
-        Run dagctl verify first: it says what is wrong.
+        Run dagctl verify first: it says what is wrong. A new entry is written on top of that copy, so the chain shows
+        that it happened; objects of the store that are no entries stay.
+
+        \b
+        Example: dagctl repair --reason "pointer was overwritten"
+                 dagctl repair --new-epoch --reason "bucket restored"     (after dagctl trust epoch)
         """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
         why = names.text(reason, "--reason")

@@ -28,6 +28,26 @@ _PRIVATE = {
 }  # their variables name private keys, also where an option takes the public one
 
 
+# What stands for a value in the help, where an option does not say it itself.
+_METAVARS = {
+    "store": "URL",
+    "bundle": "NAME",
+    "channel": "NAME",
+    "trust": "FILE",
+    "repo": "DIR",
+    "commit": "COMMIT",
+    "repository": "URL",
+    "ref": "REF",
+    "actor": "NAME",
+    "max-ttl": "DURATION",
+    "level": "N",
+    "limit": "N",
+    "threshold": "N",
+    "max-files": "N",
+    "max-bytes": "N",
+}
+
+
 def env_help(option: str, words: str) -> str:
     """Return help text with the option's environment variable."""
     return f"{words} [env: {variable(option)}]"
@@ -43,8 +63,13 @@ class Common:
 
     def parameter(self) -> inspect.Parameter:
         """Return it as a parameter of a command's function."""
-        help_text = self.words if self.flag else env_help(self.name, self.words)
-        option = typer.Option(f"--{self.name}", help=help_text, envvar=variable(self.name) if self.flag else None)
+        option = typer.Option(
+            f"--{self.name}",
+            help=env_help(self.name, self.words),
+            metavar=None if self.flag else _METAVARS[self.name],
+            envvar=variable(self.name) if self.flag else None,
+            show_envvar=False,
+        )
         kind: Any = Annotated[bool, option] if self.flag else Annotated[str | None, option]
         default = False if self.flag else None
         return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
@@ -69,8 +94,10 @@ def _with_variable(parameter: inspect.Parameter) -> inspect.Parameter:
         if isinstance(info, OptionInfo):
             names = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]
             option = names[0].removeprefix("--") if names else parameter.name.replace("_", "-")
+            info.metavar, info.show_envvar = info.metavar or _METAVARS.get(option), False
             if "[env:" not in (info.help or "") and option not in _PRIVATE:
                 info.envvar = variable(option)
+                info.help = env_help(option, info.help or "")
     return parameter
 
 

@@ -36,7 +36,15 @@ def register(app: typer.Typer) -> None:
 
     @command(app, "config", JSON)
     def config(cli: Cli) -> None:
-        """Show every setting in effect and where it comes from: environment, context, or GitLab CI."""
+        """Show every setting in effect and where it comes from: environment, context, or GitLab CI.
+
+        A setting is taken from the command line, else from DAGFERRY_<OPTION>, else from the context of dagctl.toml or
+        ~/.config/dagferry/config.toml, else from GitLab's own variables. Secrets are not shown.
+
+        \b
+        Example: dagctl config
+                 dagctl --context prod config --json
+        """
         found = {option: cli.settings.find(option) for option in sorted(KNOWN)}
         rows = [(option, _shown(option, s), s.origin) if s else (option, "-", "") for option, s in found.items()]
         contexts = cli.settings.contexts
@@ -56,7 +64,11 @@ def register(app: typer.Typer) -> None:
 
     @command(group, "list", JSON)
     def list_contexts(cli: Cli) -> None:
-        """List the contexts; the one in use is marked."""
+        """List the contexts; the one in use is marked.
+
+        \b
+        Example: dagctl context list
+        """
         contexts = cli.settings.contexts
         rows = [
             ("*" if name == contexts.chosen else "", name, str(c.file)) for name, c in sorted(contexts.known.items())
@@ -68,7 +80,11 @@ def register(app: typer.Typer) -> None:
     def use(
         cli: Cli, name: Annotated[str, typer.Argument(metavar="NAME", help="A context of dagctl context list.")]
     ) -> None:
-        """Use a context from now on (for this user); --context and DAGFERRY_CONTEXT still win."""
+        """Use a context from now on (for this user); --context and DAGFERRY_CONTEXT still win.
+
+        \b
+        Example: dagctl context use prod
+        """
         path = use_context(cli.settings.environ, cli.settings.contexts, name)
         cli.out.emit({"context": name, "file": str(path)}, lambda: cli.out.line(f"using context {name}"))
 

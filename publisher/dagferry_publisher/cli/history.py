@@ -76,7 +76,13 @@ def _entry_row(entry: Entry, *, live: bool) -> tuple[str, ...]:
 def _register_history(app: typer.Typer) -> None:
     @command(app, "history", *TARGET)
     def run_history(cli: Cli, limit: Annotated[int, typer.Option(min=1, help="Newest entries to show.")] = 50) -> None:
-        """Show what was deployed on a channel, newest first: when, what, by whom, why."""
+        """Show what was deployed on a channel, newest first: when, what, by whom, why.
+
+        Each entry is verified; one that does not verify today says why not. All channels, and filters: dagctl log.
+
+        \b
+        Example: dagctl history --limit 5
+        """
         chain = cli.chain()
         entries = list(itertools.islice(chain.walk(chain.live()), limit))
 
@@ -110,7 +116,11 @@ def _stored_releases(chain: Chain) -> list[tuple[str, Release | None]]:
 def _register_list(app: typer.Typer) -> None:
     @command(app, "list", *TARGET)
     def run_list(cli: Cli) -> None:
-        """List the releases in the store, newest first, with what is live on the channel. Signatures: dagctl verify."""
+        """List the releases in the store, newest first, with what is live on the channel. Signatures: dagctl verify.
+
+        \b
+        Example: dagctl list --json
+        """
         chain = cli.chain()
         head = chain.head()
         live = head.signed.content.release if head.signed else ""
@@ -148,7 +158,11 @@ def _register_show(app: typer.Typer) -> None:
     def run_show(
         cli: Cli, sha: Annotated[str, typer.Argument(metavar="SHA", help="Commit or release digest, 7 digits or more.")]
     ) -> None:
-        """Show a release of the channel's history, its signatures checked, and when it was live."""
+        """Show a release of the channel's history, its signatures checked, and when it was live.
+
+        \b
+        Example: dagctl show 3f2a91c
+        """
         chain = cli.chain()
         entries = list(chain.walk(chain.live()))
         target = named_target(entries, sha).content
@@ -196,7 +210,11 @@ def _register_diff(app: typer.Typer) -> None:
         new: Annotated[str, typer.Argument(metavar="NEW", help="Commit or release digest, 7 digits or more.")],
         names_only: Annotated[bool, typer.Option("--names-only", help="List the paths without their content.")] = False,
     ) -> None:
-        """Show what changed between two releases of the channel's history, file by file. Needs no clone."""
+        """Show what changed between two releases of the channel's history, file by file. Needs no clone.
+
+        \b
+        Example: dagctl diff 3f2a91c 8d1ddab --names-only
+        """
         chain = cli.chain()
         before, after = _resolve(chain, old), _resolve(chain, new)
         changes = diff(chain, chain.release_of(before).content, chain.release_of(after).content)

@@ -129,7 +129,7 @@ def main() -> None:
     """Run ``dagctl``; the entry point of the package."""
     arguments = sys.argv[1:]
     try:
-        build(arguments, only_help=is_help(arguments) and "_DAGCTL_COMPLETE" not in os.environ)()
+        build(arguments, only_help=is_help(arguments) and "_DAGCTL_COMPLETE" not in os.environ)(prog_name="dagctl")
     except OSError as error:  # this machine's fault: disk full, no permission
         sys.stderr.write(
             f"dagctl: unexpected: {error.strerror or error}{f': {error.filename}' if error.filename else ''}\n"

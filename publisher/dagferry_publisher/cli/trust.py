@@ -109,7 +109,7 @@ def _register_init(app: typer.Typer) -> None:
         """Make a trust file: which keys may sign what for a channel. It reaches the pods as a ConfigMap.
 
         \b
-        Example: dagctl trust init --bundle analytics --channel main --repository https://gitlab.example.org/data/dags
+        Example: dagctl trust init --bundle analytics --channel main --repository https://gitlab.example.org/data/dags \\
                  --path dags --release-key ci.pub --pointer-key ci.pub --pointer-key ops.pub --out trust.json
         """
         release_keys = [keyring.public_key(name, "release-key") for name in release_key]
@@ -139,7 +139,11 @@ def _register_init(app: typer.Typer) -> None:
 def _register_check(app: typer.Typer) -> None:
     @command(app, "check", TRUST, JSON)
     def check(cli: Cli) -> None:
-        """Read a trust file as a puller does, and say in words what it allows. Exit 3: malformed."""
+        """Read a trust file as a puller does, and say in words what it allows. Exit 3: malformed.
+
+        \b
+        Example: dagctl trust check --trust trust.json
+        """
         words = trustedit.explain(cli.trust())
         cli.out.emit({"valid": True, "explained": words}, lambda: cli.out.lines(words))
 
@@ -153,7 +157,11 @@ def _register_keys(app: typer.Typer) -> None:
         role: RoleOption,
         dry_run: DryRun = False,
     ) -> None:
-        """Let a key sign. To replace one: add-key, bring the file to the pods, switch CI, refresh, retire-key."""
+        """Let a key sign. To replace one: add-key, bring the file to the pods, switch CI, refresh, retire-key.
+
+        \b
+        Example: dagctl trust add-key operator.pub --channel main --role pointer
+        """
         public = keyring.public_key(key, "key")
         _edit(cli, lambda old: trustedit.add_key(old, channel, _role(role), public), dry_run=dry_run)
 
@@ -165,7 +173,11 @@ def _register_keys(app: typer.Typer) -> None:
         role: RoleOption,
         dry_run: DryRun = False,
     ) -> None:
-        """Let a key sign nothing new; what it signed stays valid for history and rollback. Then: dagctl refresh."""
+        """Let a key sign nothing new; what it signed stays valid for history and rollback. Then: dagctl refresh.
+
+        \b
+        Example: dagctl trust retire-key ci.pub --channel main --role release
+        """
         _edit(
             cli,
             lambda old: trustedit.retire_key(old, channel, _role(role), _key_id(old, key)),
@@ -178,7 +190,11 @@ def _register_keys(app: typer.Typer) -> None:
         key: KeyArgument,
         dry_run: DryRun = False,
     ) -> None:
-        """Take a compromised key out everywhere: nothing it signed is valid any more. Then: trust epoch, repair."""
+        """Take a compromised key out everywhere: nothing it signed is valid any more. Then: trust epoch, repair.
+
+        \b
+        Example: dagctl trust remove-key operator.pub
+        """
         _edit(cli, lambda old: trustedit.remove_key(old, _key_id(old, key)), dry_run=dry_run)
 
 
@@ -189,7 +205,11 @@ def _register_bounds(app: typer.Typer) -> None:
         what: Annotated[str, typer.Argument(metavar="DIGEST|COMMIT", help="Release digest or full commit id.")],
         dry_run: DryRun = False,
     ) -> None:
-        """Forbid a release, or everything of a commit: pods alarm if it is live, and never take it again."""
+        """Forbid a release, or everything of a commit: pods alarm if it is live, and never take it again.
+
+        \b
+        Example: dagctl trust revoke "$(git rev-parse HEAD)"
+        """
         digest = names.digest_or_commit(what, "DIGEST|COMMIT")
         _edit(cli, lambda old: trustedit.revoke(old, digest), dry_run=dry_run)
 
@@ -200,12 +220,22 @@ def _register_bounds(app: typer.Typer) -> None:
         channel: ChannelArgument,
         dry_run: DryRun = False,
     ) -> None:
-        """Raise the floor: the oldest pointer that even a pod without memory can be made to take."""
+        """Raise the floor: the oldest pointer that even a pod without memory can be made to take.
+
+        \b
+        Example: dagctl trust floor 120 --channel main
+        """
         _edit(cli, lambda old: trustedit.set_floor(old, channel, sequence), dry_run=dry_run)
 
     @command(app, "epoch", TRUST, JSON)
     def epoch(cli: Cli, dry_run: DryRun = False) -> None:
-        """Begin a new epoch, after a compromised key or a restored bucket. Then: dagctl repair --new-epoch."""
+        """Begin a new epoch, after a compromised key or a restored bucket. Then: dagctl repair --new-epoch.
+
+        Pods that have the file refuse every pointer of the old epoch, and keep what they run, until that is done.
+
+        \b
+        Example: dagctl trust epoch --dry-run
+        """
         _edit(cli, trustedit.next_epoch, dry_run=dry_run)
 
 

@@ -79,7 +79,13 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
     ) -> None:
-        """Check every signature, digest and link of a channel's chain, and the live archive. Exit 3 on any finding."""
+        """Check every signature, digest and link of a channel's chain, and the live archive. Exit 3 on any finding.
+
+        \b
+        Example: dagctl verify
+                 dagctl verify --all --rebuild .          (each commit packs to the same bytes again)
+                 dagctl verify --export chain.json        (offline: what the log was exported to)
+        """
         if exported:
             audit = _of_export(cli, exported)
         else:

@@ -83,7 +83,13 @@ _Rollback = Annotated[
 
 _Commit = Annotated[
     str | None,
-    typer.Option("--commit", metavar="SHA", help=env_help("commit", "For --targets: commit, 7 digits or more.")),
+    typer.Option(
+        "--commit",
+        metavar="SHA",
+        help=env_help(
+            "commit", "For --targets: commit, 7 digits or more [default: CI_COMMIT_SHA, else what the channel is at]."
+        ),
+    ),
 ]
 _Quorum = Annotated[str, typer.Option("--quorum", metavar="SHARE", help="How many pods are enough: 90%, or a number.")]
 
@@ -101,7 +107,8 @@ def _pods(  # noqa: PLR0913 - as many options
     """Wait for the pods, if there are any to ask; they need not be named where Airflow is waited for."""
     if cli.settings.find("targets", targets) is None and not alone:
         return None
-    wanted = podwait.commit_prefix(cli.settings.one("commit", commit))
+    setting = cli.settings.find("commit", commit)
+    wanted = podwait.commit_prefix(setting.value[0]) if setting else cli.chain().live().content.commit
     survey = fleet.open_survey(cli, targets, deadline)
     counted = podwait.wait_for_pods(cli, survey, wanted, quorums.parse(quorum), timeout)
     if alone:
@@ -193,9 +200,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Wait until a commit is live on every pod, or Airflow has parsed what the channel is at, or for both.
 
-        With --targets: until --commit is live on the channel's pods. Exit 0: on all; 13: on the --quorum, not on all
-        (in GitLab "allow_failure: exit_codes: 13" lets such a job pass); 11: not in time. A pod that cannot be reached
-        counts as one that has it not. Then, or without --targets, Airflow is waited for, if --airflow is set.
+        With --targets: until --commit, or without one what the channel is at, is live on the channel's pods. Exit 0:
+        on all; 13: on the --quorum, not on all (in GitLab "allow_failure: exit_codes: 13" lets such a job pass); 11:
+        not in time. A pod that cannot be reached counts as one that has it not. Then, or without --targets, Airflow is
+        waited for, if --airflow is set.
 
         Exit 12 if there are import errors that were not there before, 11 after --timeout. With DagferryBundle "parsed"
         is proven by the version that Airflow names. Without, and on 2.11, by the time of each DAG's parse: it began

@@ -13,7 +13,9 @@ import typer
 
 from dagferry_publisher.cli.exits import MEANING
 from dagferry_publisher.cli.main import build
+from support import docwords
 from support.dagctl import Dagctl, clean_environ
+from support.desks import commands_on_path
 from support.gitrepos import GitRepo, Link, Script
 
 if TYPE_CHECKING:
@@ -138,6 +140,14 @@ def test_help_says_the_exit_codes_and_every_options_variable(
         assert (variable in text) is not takes_public_key, (option, text)
 
 
+@pytest.mark.parametrize(("words", "found"), COMMANDS, ids=[" ".join(words) for words, _ in COMMANDS])
+def test_help_has_examples_that_our_parser_takes(words: tuple[str, ...], found: Any) -> None:
+    text = (found.help or "").partition("Example: ")[2]
+    lines = list(docwords.commands(text))
+    assert any(line[1 : 1 + len(words)] == list(words) for line in lines), f"dagctl {' '.join(words)} has no example"
+    assert not [problem for line in lines if (problem := docwords.problem(line))]
+
+
 def test_help_of_the_whole_and_the_version(tmp_path: Path) -> None:
     dagctl = Dagctl(tmp_path, clean_environ(tmp_path))
     assert "When it burns:  dagctl rollback" in dagctl.process("--help").out
@@ -194,3 +204,19 @@ def test_completion_knows_all_commands_and_their_options(tmp_path: Path) -> None
         [sys.executable, "-c", code], env=clean_environ(tmp_path) | environ, capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == ["rollback", "rollout"], done
+
+
+def test_completion_works_in_a_real_bash_and_as_zsh_asks(tmp_path: Path) -> None:
+    environ = clean_environ(tmp_path) | {"PATH": commands_on_path(tmp_path / "bin")}
+    script = """
+        eval "$(_DAGCTL_COMPLETE=source_bash dagctl)"
+        COMP_WORDS=(dagctl rollback --no) COMP_CWORD=2
+        _dagctl_completion dagctl
+        echo "${COMPREPLY[@]}"
+    """
+    done = subprocess.run(["bash", "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["--no-hold", "--notify"]
+    asked = {"_DAGCTL_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "dagctl trust fl"}
+    done = subprocess.run(["dagctl"], env=environ | asked, capture_output=True, text=True, check=True)
+    assert "floor" in done.stdout
+    assert "epoch" not in done.stdout
