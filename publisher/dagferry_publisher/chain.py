@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagferry_publisher import cuts
 from dagferry_publisher.errors import Conflict, NotFound
 from dagferry_shared import envelope, layout, pointer
 from dagferry_shared.errors import BlobMissing, Reason, Refused
@@ -51,6 +52,10 @@ class Entry:
     raw: bytes
     payload_digest: str
     problem: Refused | None = None
+
+
+def _is_first(entry: Entry, beginning: cuts.Beginning) -> bool:
+    return entry.content.previous is None or entry.payload_digest == beginning.entry
 
 
 class Chain:
@@ -155,27 +160,42 @@ class Chain:
         except Refused as problem:
             return Entry(pointer.parse(parsed), raw, parsed.payload_digest, problem)
 
+    def beginning(self) -> cuts.Beginning:
+        """Read the cut: where the history begins, after older entries were removed."""
+        return cuts.read(self)
+
     def walk(self, newest: Signed[Pointer]) -> Iterator[Entry]:
-        """Yield the chain from ``newest`` back to the channel's first entry.
+        """Yield the chain from ``newest`` back to the channel's first entry, or to the one that a signed cut names.
 
         Raises:
             Refused: BROKEN_CHAIN where a copy is missing or is not the one that its successor names.
         """
         current = Entry(newest.content, newest.raw, newest.payload_digest)
         yield current
+        passed, beginning = {current.payload_digest}, self.beginning()
         with ThreadPoolExecutor(_READERS) as pool:
-            while current.content.previous is not None:
-                epoch, sequence = current.content.position
-                window = [(epoch, at) for at in range(sequence - 1, max(0, sequence - 1 - _WINDOW), -1)]
-                copies: list[bytes | None] | Iterator[bytes | None]
-                copies = pool.map(self.history_copy, window) if window else [None]
-                for position, raw in zip(window or [(epoch, 0)], copies, strict=True):
-                    current = self._linked(raw, current)
+            while not _is_first(current, beginning):
+                for position, raw in self._copies_before(current, pool):
+                    found = self._linked(raw, current)
+                    if found is None:
+                        self._demand_cut(current, passed)
+                        return
+                    current = found
                     yield current
-                    if current.content.position != position:  # another epoch, or a repair skipped positions
+                    passed.add(current.payload_digest)
+                    # another epoch, or a repair skipped positions
+                    if current.content.position != position or _is_first(current, beginning):
                         break
 
-    def _linked(self, raw: bytes | None, successor: Entry) -> Entry:
+    def _copies_before(self, entry: Entry, pool: ThreadPoolExecutor) -> Iterator[tuple[Position, bytes | None]]:
+        """Fetch the copies of the positions right before an entry's."""
+        epoch, sequence = entry.content.position
+        window = [(epoch, at) for at in range(sequence - 1, max(0, sequence - 1 - _WINDOW), -1)]
+        if not window:
+            return iter([((epoch, 0), None)])
+        return zip(window, pool.map(self.history_copy, window), strict=True)
+
+    def _linked(self, raw: bytes | None, successor: Entry) -> Entry | None:
         """Return the entry that ``successor`` names: the copy before it, or after a repair an older one."""
         entry = self._readable(raw)
         if entry and entry.payload_digest == successor.content.previous:
@@ -185,10 +205,22 @@ class Chain:
                 entry = self._readable(self.history_copy(position))
                 if entry and entry.payload_digest == successor.content.previous:
                     return entry
-        epoch, sequence = successor.content.position
+        return None
+
+    def _demand_cut(self, last: Entry, passed: set[str]) -> None:
+        """Accept that an entry's predecessor is gone only if a cut, by now, begins the history there or later.
+
+        Raises:
+            Refused: BROKEN_CHAIN.
+        """
+        beginning = self.beginning()
+        if beginning.entry in passed:  # written since the walk began
+            return
+        epoch, sequence = last.content.position
         raise Refused(
             Reason.BROKEN_CHAIN,
-            f"the history copy that {epoch}-{sequence} of channel {self.channel} follows is missing or damaged",
+            f"the history copy that {epoch}-{sequence} of channel {self.channel} follows is missing or damaged"
+            + beginning.words(),
         )
 
     def _readable(self, raw: bytes | None) -> Entry | None:

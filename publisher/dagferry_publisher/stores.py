@@ -8,7 +8,7 @@ from dagferry_shared.store.directory import DirectoryStore
 from dagferry_shared.store.url import parse_store_url
 
 if TYPE_CHECKING:
-    from dagferry_shared.store import Store
+    from dagferry_shared.store import Remover, Store
 
 
 def open_store(url: str) -> Store:
@@ -25,3 +25,15 @@ def open_store(url: str) -> Store:
     from dagferry_publisher.s3store import S3Store  # noqa: PLC0415 - boto3 takes half a second to load
 
     return S3Store(parsed.bucket_or_path, parsed.prefix)
+
+
+def open_remover(url: str) -> Remover:
+    """Open a store for removing, which a retention run alone does; errors as of ``open_store``."""
+    parsed = parse_store_url(url)
+    if parsed.scheme == "file":
+        from dagferry_shared.store.removal import DirectoryRemover  # noqa: PLC0415 - as below, one command needs it
+
+        return DirectoryRemover(parsed.bucket_or_path)
+    from dagferry_publisher.s3remover import S3Remover  # noqa: PLC0415
+
+    return S3Remover(parsed.bucket_or_path, parsed.prefix)

@@ -33,8 +33,12 @@ class Layout:
         return f"{self.root}channels/{channel}/"
 
     def pointer(self, channel: str) -> str:
-        """Key of the only mutable object."""
+        """Key of the only mutable object but for the cut."""
         return f"{self.channel(channel)}pointer.json"
+
+    def cut(self, channel: str) -> str:
+        """Key of what says where the channel's history begins; there is none until something was removed."""
+        return f"{self.channel(channel)}cut.json"
 
     def history(self, channel: str) -> str:
         """Prefix of the history copies of a channel."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dagferry_shared import envelope, globs, pointer, release, times
+from dagferry_shared import cut, envelope, globs, pointer, release, times
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dagferry_shared.cut import Cut
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.release import Release
     from dagferry_shared.trust import ChannelTrust, Role, TrustFile
 
 MAX_AHEAD = timedelta(seconds=300)  # a pointer may be issued this far in our future (clock skew)
 
-Document = TypeVar("Document", "Pointer", "Release")
+Document = TypeVar("Document", "Pointer", "Release", "Cut")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ class Rules:
 
     A **pointer of the history** (``old_pointer``) needs 1 (retired keys may have signed), 2 and 3 without the epoch.
 
+    A **cut** needs the same, and nothing more: it only counts at the entry that it names.
+
     A **release** is accepted if its bytes have the digest that the pointer names; it is signed by ``threshold`` keys
     of the role "release" (retired ones only if it is not new); it parses; a dev release only where the channel allows
     it; bundle, repository, paths, ref and selection are the channel's; neither its digest nor its commit is revoked;
@@ -101,6 +104,14 @@ class Rules:
     def old_pointer(self, raw: bytes) -> Signed[Pointer]:
         """Check a pointer that was live once: signatures (also by retired keys), form, bundle and channel."""
         return self._pointer(raw, retired=True)
+
+    def cut(self, raw: bytes) -> Signed[Cut]:
+        """Check where a history is said to begin: signatures (also by retired keys), form, bundle and channel."""
+        parsed = envelope.parse(raw, "cut")
+        signers = self._verify(parsed, self.entry.pointer, "cut", retired=True)
+        content = cut.parse(parsed)
+        self._check_place(content, "cut")
+        return Signed(content, raw, envelope.digest(raw), parsed.payload_digest, signers)
 
     def release(self, raw: bytes, *, digest: str, commit: str, new: bool) -> Signed[Release]:
         """Check a release.
@@ -150,11 +161,14 @@ class Rules:
         parsed = envelope.parse(raw, "pointer")
         signers = self._verify(parsed, self.entry.pointer, "pointer", retired=retired)
         content = pointer.parse(parsed)
-        if content.bundle != self.trust.bundle:
-            raise Refused(Reason.WRONG_BUNDLE, f"pointer is of bundle {content.bundle}, not {self.trust.bundle}")
-        if content.channel != self.channel:
-            raise Refused(Reason.WRONG_CHANNEL, f"pointer is of channel {content.channel}, not {self.channel}")
+        self._check_place(content, "pointer")
         return Signed(content, raw, envelope.digest(raw), parsed.payload_digest, signers)
+
+    def _check_place(self, content: Pointer | Cut, what: str) -> None:
+        if content.bundle != self.trust.bundle:
+            raise Refused(Reason.WRONG_BUNDLE, f"{what} is of bundle {content.bundle}, not {self.trust.bundle}")
+        if content.channel != self.channel:
+            raise Refused(Reason.WRONG_CHANNEL, f"{what} is of channel {content.channel}, not {self.channel}")
 
     def _verify(self, parsed: envelope.Envelope, role: Role, what: str, *, retired: bool) -> frozenset[str]:
         if not retired:

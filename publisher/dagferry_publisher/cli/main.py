@@ -25,6 +25,7 @@ _MODULES = {
     **dict.fromkeys(("hold", "resume", "refresh", "promote", "repair"), "channel"),
     **dict.fromkeys(("history", "list", "show", "diff"), "history"),
     "verify": "verify",
+    "prune": "prune",
     "status": "status",
     "log": "log",
     "why": "why",

@@ -188,6 +188,6 @@ def register(app: typer.Typer) -> None:
             deltas=_number(settings, "deltas", deltas, range(MAX_DELTAS + 1), DEFAULT_DELTAS),
         )
         if not dry_run:
-            cli.ready_to_write(chain)
+            cli.ready_to_write(chain.layout)
         progress = cli.out.progress
         move(cli, notify, writer, lambda w: publish(chain, request, w, signers, dry_run=dry_run, progress=progress))

@@ -283,7 +283,7 @@ def register(app: typer.Typer) -> None:
             ask=sys.stdin.isatty() and not yes,
         )
         if not dry_run:
-            cli.ready_to_write(chains[order[0]])
+            cli.ready_to_write(chains[order[0]].layout)
         plan = Plan(
             found.id if found else secrets.token_hex(6),
             order,

@@ -18,7 +18,7 @@ from dagferry_publisher.errors import UsageError
 from dagferry_publisher.patience import Patience, Patient
 from dagferry_publisher.proof import check_clock, prove_conditional_writes
 from dagferry_publisher.settings import Settings, load_contexts
-from dagferry_publisher.stores import open_store
+from dagferry_publisher.stores import open_remover, open_store
 from dagferry_publisher.transaction import Writer
 from dagferry_shared import names, times, trust
 from dagferry_shared.rules import Rules
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dagferry_shared.keys import FileSigner
-    from dagferry_shared.store import Store
+    from dagferry_shared.layout import Layout
+    from dagferry_shared.store import Remover, Store
     from dagferry_shared.trust import TrustFile
 
 _STORE_WAIT_SECONDS = 30.0
@@ -46,6 +47,7 @@ class Cli:
         self.out = Output(as_json=bool(given.get("json")))
         self.settings = Settings(os.environ, load_contexts(os.environ, Path.cwd(), context))
         self._store: Store | None = None
+        self._remover: Remover | None = None
         self._proven = False
 
     def one(self, option: str) -> str:
@@ -61,9 +63,20 @@ class Cli:
         """The store."""
         if self._store is None:
             self._store = open_store(self.one("store"))
-            if isinstance(self._store, Patient):
-                self._store.patience = Patience(self._store_wait(), self.out.progress)
+            self._make_patient(self._store)
         return self._store
+
+    @property
+    def remover(self) -> Remover:
+        """What removes from the store; ``dagctl prune`` alone asks for it."""
+        if self._remover is None:
+            self._remover = open_remover(self.one("store"))
+            self._make_patient(self._remover)
+        return self._remover
+
+    def _make_patient(self, opened: object) -> None:
+        if isinstance(opened, Patient):
+            opened.patience = Patience(self._store_wait(), self.out.progress)
 
     def _store_wait(self) -> float:
         """Seconds to wait for a store that is away."""
@@ -82,31 +95,40 @@ class Cli:
         asked = self.settings.find("bundle", self._given.get("bundle"))
         return names.name(asked.value[0] if asked else (trusted or self.trust()).bundle, "--bundle")
 
-    def chain(self, channel: str | None = None, *, begin_epoch: bool = False) -> Chain:
-        """Open a channel; Refused if the trust file is of another bundle or does not know the channel."""
-        trusted = self.trust()
+    def own_bundle(self, trusted: TrustFile) -> str:
+        """Return the bundle's name; UsageError if the trust file is of another one."""
         bundle = self.bundle(trusted)
         if bundle != trusted.bundle:
             raise UsageError(f"--bundle {bundle} is not the trust file's bundle, {trusted.bundle}")
+        return bundle
+
+    def chain(self, channel: str | None = None, *, begin_epoch: bool = False) -> Chain:
+        """Open a channel; Refused if the trust file is of another bundle or does not know the channel."""
+        trusted = self.trust()
+        self.own_bundle(trusted)
         name = names.name(channel or self.one("channel"), "--channel")
         return Chain(self.store, Rules(trusted, name), begin_epoch=begin_epoch)
 
-    def ready_to_write(self, chain: Chain) -> None:
+    def ready_to_write(self, layout: Layout) -> None:
         """Prove that the store honours conditional writes and that the clocks agree, once a process."""
         if not self._proven:
             check_clock(self.store, times.now())
-            prove_conditional_writes(self.store, chain.layout)
+            prove_conditional_writes(self.store, layout)
             self._proven = True
 
     def signers(self, option: str, given: list[str] | None, chain: Chain) -> list[FileSigner]:
         """Load a role's keys (``release-key`` or ``pointer-key``) and check that the trust file gives it to them."""
-        self.settings.need(option, given)
-        setting = self.settings.find(option, given)
-        assert setting is not None  # noqa: S101 - need() raised
-        loaded = keyring.signers(option, setting, self.settings.environ, _ask if sys.stdin.isatty() else None)
+        loaded = self.load_keys(option, given)
         entry = chain.rules.entry
         keyring.check_role(entry.release if option == "release-key" else entry.pointer, loaded, option, chain.channel)
         return loaded
+
+    def load_keys(self, option: str, given: list[str] | None) -> list[FileSigner]:
+        """Load private keys, whatever the trust file says of them."""
+        self.settings.need(option, given)
+        setting = self.settings.find(option, given)
+        assert setting is not None  # noqa: S101 - need() raised
+        return keyring.signers(option, setting, self.settings.environ, _ask if sys.stdin.isatty() else None)
 
     def actor(self) -> str:
         """Say who acts: ``DAGFERRY_ACTOR``, GitLab's user, else user@host."""
@@ -132,7 +154,7 @@ class Cli:
         chain = self.chain(channel)
         writer = self.writer(chain, pointer_key, expires)
         if not dry_run:
-            self.ready_to_write(chain)
+            self.ready_to_write(chain.layout)
         return chain, writer
 
 

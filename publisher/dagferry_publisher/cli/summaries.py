@@ -19,6 +19,7 @@ COMMANDS = {
     "show": "Show a release of the channel's history, its signatures checked, and when it was live.",
     "diff": "Show what changed between two releases of the channel's history, file by file.",
     "verify": "Check every signature, digest and link of a channel's chain, and the live archive.",
+    "prune": "Remove history, releases and archives of the bundle that no channel needs any more.",
     "status": "Ask every pod what it has live, and say what is wrong.",
     "log": "Show what was done on all channels of the bundle, newest first: when, what, by whom, why.",
     "why": "Say why a commit is not live: a plain sentence and a line of cure for each reason.",

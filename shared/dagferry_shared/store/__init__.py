@@ -35,6 +35,15 @@ class BlobInfo:
     etag: str  # opaque, without quotes
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as a listing of the store shows it."""
+
+    key: str
+    size: int  # bytes
+    modified: datetime  # aware, UTC
+
+
 class BlobReader(Protocol):
     """The read side: all that a puller may do.
 
@@ -103,6 +112,26 @@ class Store(BlobReader, Protocol):
 
     def now(self) -> datetime:
         """Return the store's own clock (aware, UTC), to find a wrong one here."""
+        ...
+
+
+class Remover(Protocol):
+    """What a retention run may do besides; no publisher and no puller opens one, nor has the rights for it.
+
+    Raises (every method): StoreUnreachable, StoreDenied.
+    """
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """List all objects whose key starts with ``prefix``, in no particular order."""
+        ...
+
+    def remove(self, found: Listed) -> bool:
+        """Remove an object unless it was written since it was listed; tells whether it was removed.
+
+        One that is gone already is no error, and False. A directory and the memory compare and remove in one step; on
+        S3 they are two requests, a few milliseconds apart, and "since" is to the second. One attempt; after
+        StoreUnreachable it may have happened.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_shared.errors import BlobMissing, StoreConflict
-from dagferry_shared.store import Blob, BlobInfo, check_key
+from dagferry_shared.store import Blob, BlobInfo, Listed, check_key
 from dagferry_shared.store.reading import CHUNK_BYTES, oversize
 from dagferry_shared.values import dataclass
 
@@ -24,7 +24,7 @@ class _Object:
 
 
 class MemoryStore:
-    """A thread-safe Store that lives as long as its process. An ETag is the SHA-256 of the content.
+    """A thread-safe Store, and a Remover, that lives as long as its process. An ETag is the SHA-256 of the content.
 
     Args:
         clock: the store's own clock; must return aware times.
@@ -97,6 +97,22 @@ class MemoryStore:
         """See Store.discard."""
         with self._lock:
             self._objects.pop(check_key(key), None)
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """See Remover.listed."""
+        check_key(prefix + "x")
+        with self._lock:
+            found = [(key, one) for key, one in self._objects.items() if key.startswith(prefix)]
+        return iter([Listed(key, len(one.data), one.modified) for key, one in found])
+
+    def remove(self, found: Listed) -> bool:
+        """See Remover.remove."""
+        with self._lock:
+            there = self._objects.get(check_key(found.key))
+            if there is None or there.modified != found.modified:
+                return False
+            del self._objects[found.key]
+            return True
 
     def now(self) -> datetime:
         """See Store.now."""
