@@ -137,11 +137,24 @@ class Audit:
     def _check_history(self, chain: Chain, entries: list[Entry]) -> None:
         positions = set(chain.positions())
         self._check_head_copy(chain, entries[0], positions)
+        cut = self._cut(chain, entries)
         for entry in entries:
             if entry.problem:
                 self._add_old(chain, entry, self._history_key(chain, entry.content.position), entry.problem)
-        for position in sorted(positions - {entry.content.position for entry in entries}):
+        self._check_strays(chain, entries, positions - {entry.content.position for entry in entries}, cut)
+        for newer, older in itertools.pairwise(entries):
+            expected = (older.content.epoch, older.content.sequence + 1)
+            if newer.content.position != expected and newer.content.action is not Action.REPAIR:
+                key = self._history_key(chain, newer.content.position)
+                self.report.add(key, f"follows {older.content.epoch}-{older.content.sequence}: a gap")
+
+    def _check_strays(self, chain: Chain, entries: list[Entry], strays: set[Position], cut: Position | None) -> None:
+        """Check the copies that are not of the chain."""
+        for position in sorted(strays):
             key = self._history_key(chain, position)
+            if cut and position < cut:
+                self.report.note(key, f"before {cut[0]}-{cut[1]}, where the history begins: the next prune removes it")
+                continue
             for newer, older in itertools.pairwise(entries):
                 over = older.content.position < position < newer.content.position
                 if over and newer.content.action is Action.REPAIR:
@@ -149,11 +162,23 @@ class Audit:
                     break
             else:
                 self._unlinked(key, position, entries)
-        for newer, older in itertools.pairwise(entries):
-            expected = (older.content.epoch, older.content.sequence + 1)
-            if newer.content.position != expected and newer.content.action is not Action.REPAIR:
-                key = self._history_key(chain, newer.content.position)
-                self.report.add(key, f"follows {older.content.epoch}-{older.content.sequence}: a gap")
+
+    def _cut(self, chain: Chain, entries: list[Entry]) -> Position | None:
+        """Check where the history is said to begin; return that position, None without a cut that counts."""
+        beginning, key, first = chain.beginning(), chain.layout.cut(chain.channel), entries[-1]
+        if beginning.signed and beginning.entry == first.payload_digest:
+            self.report.checked["cuts"] += 1
+            return first.content.position
+        past = first.content.previous is None and first.content.epoch > 1
+        if beginning.problem and past and beginning.problem.reason is Reason.UNKNOWN_KEY:
+            self.report.note(key, f"of before the chain began anew: {beginning.problem}")
+        elif beginning.problem:
+            self.report.add(key, beginning.problem)
+        elif beginning.signed and past and beginning.signed.content.epoch < first.content.epoch:
+            self.report.note(key, f"of an epoch before {first.content.epoch}, with which the chain begins anew")
+        elif beginning.signed:
+            self.report.add(key, "names an entry that the chain does not begin with")
+        return None
 
     def _check_head_copy(self, chain: Chain, head: Entry, positions: set[Position]) -> None:
         """Check the one copy that the walk does not read: that of the live pointer."""

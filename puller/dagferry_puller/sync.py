@@ -115,7 +115,7 @@ class Puller:
         head = self._look(rules)
         self._remember(head)
         self._check_expiry(rules, head)
-        entry = history.find(self._history_entry, rules, head, commit)
+        entry = history.find(self._document, rules, head, commit)
         rules.check_standing(entry.content)
         self._live_pointer = entry
         return self._bring(rules, entry.content.version)
@@ -260,8 +260,7 @@ class Puller:
         self._recorder.fetched(len(raw))
         return raw
 
-    def _history_entry(self, epoch: int, sequence: int) -> bytes:
-        key = self._layout.history_entry(self._settings.channel, epoch, sequence)
+    def _document(self, key: str) -> bytes:
         blob = self._reader.get(key, limit=MAX_ENVELOPE)
         return blob.data if blob else b""
 

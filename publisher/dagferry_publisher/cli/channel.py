@@ -10,7 +10,8 @@ from dagferry_publisher.cli.command import BUNDLE, JSON, STORE, TARGET, TRUST, c
 from dagferry_publisher.cli.moving import move
 from dagferry_publisher.cli.options import DryRun, Expires, Notify, PointerKey, Reason
 from dagferry_publisher.cli.session import Cli
-from dagferry_publisher.ops import hold, promote, refresh, repair
+from dagferry_publisher.errors import UsageError
+from dagferry_publisher.ops import hold, promote, recut, refresh, repair
 from dagferry_shared import names
 
 
@@ -110,6 +111,13 @@ def _register_repair(app: typer.Typer) -> None:
                 "--new-epoch", help="Begin the trust file's epoch (after a compromised key, a restored bucket)."
             ),
         ] = False,
+        cut: Annotated[
+            bool,
+            typer.Option(
+                "--cut",
+                help="Sign that the history begins where it is whole (older copies lost, cut by a removed key).",
+            ),
+        ] = False,
         dry_run: DryRun = False,
         notify: Notify = None,
     ) -> None:
@@ -124,6 +132,11 @@ def _register_repair(app: typer.Typer) -> None:
         """
         chain, writer = cli.begin(pointer_key, expires, dry_run=dry_run)
         why = names.text(reason, "--reason")
+        if cut and new_epoch:
+            raise UsageError("--cut and --new-epoch are two repairs: first --new-epoch")
+        if cut:
+            move(cli, notify, writer, lambda w: recut.recut(chain, w, reason=why, dry_run=dry_run))
+            return
         move(cli, notify, writer, lambda w: repair.repair(chain, w, reason=why, new_epoch=new_epoch, dry_run=dry_run))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dagferry_publisher.ops.outcome import Outcome
     from dagferry_publisher.transaction import Writer
     from dagferry_shared.pointer import Pointer
+    from dagferry_shared.release import Release
     from dagferry_shared.rules import Signed
 
 
@@ -29,11 +30,19 @@ def refuse_if_held(content: Pointer | None, channel: str) -> None:
         )
 
 
-def next_tip(chain: Chain, head: Signed[Pointer] | None, commit: str) -> str:
-    """Return the target's new tip: a commit that was here before is not its newest."""
-    if head and any(entry.content.commit == commit for entry in chain.walk(head)):
-        return head.content.tip
-    return commit
+def next_tip(chain: Chain, head: Signed[Pointer] | None, promoted: Release) -> str:
+    """Return the target's new tip: a commit that was here before is not its newest.
+
+    Where older history was pruned, a commit that was made before what is left of it may have been here.
+    """
+    commit = promoted.source.commit
+    if head is None:
+        return commit
+    for entry in chain.walk(head):
+        if entry.content.commit == commit:
+            return head.content.tip
+    pruned = entry.content.previous is not None
+    return head.content.tip if pruned and promoted.source.committed < entry.content.issued else commit
 
 
 def promote(source: Chain, target: Chain, writer: Writer, *, reason: str, dry_run: bool = False) -> Outcome:
@@ -55,7 +64,7 @@ def promote(source: Chain, target: Chain, writer: Writer, *, reason: str, dry_ru
         if head and head.content.release == origin.release:
             return None
         refuse_if_held(head.content if head else None, target.channel)
-        tip = next_tip(target, head, origin.commit)
+        tip = next_tip(target, head, release)
         return Move(Action.PROMOTE, origin.release, origin.commit, tip, None, reason)
 
     return apply(target, writer, Action.PROMOTE, decide, dry_run=dry_run)

@@ -112,7 +112,9 @@ def _target(chain: Chain, head: Signed[Pointer], request: RollbackRequest) -> Po
     entries, broken = _known(chain, head)
     entry = _choose(entries, broken, request)
     if entry is None:
-        raise NotFound(f"nothing was live before {head.content.commit[:12]} on channel {chain.channel}")
+        cut = entries[-1].content.previous is not None
+        why = "; older history was pruned: name a target with --to (dagctl history)" if cut else ""
+        raise NotFound(f"nothing was live before {head.content.commit[:12]} on channel {chain.channel}{why}")
     if entry.problem:
         others = (other for other in entries if other.content.release == entry.content.release and not other.problem)
         other = next(others, None)

@@ -59,7 +59,7 @@ def place(target: Chain, writer: Writer, origin: Pointer, mark: Mark, words: str
             if known and known.id == mark.id:
                 return None
             return keep_release(head.content, Action.REFRESH, None, mark.reason(words))
-        tip = next_tip(target, head, origin.commit)
+        tip = next_tip(target, head, target.release_of(origin).content)
         return Move(Action.PROMOTE, origin.release, origin.commit, tip, None, mark.reason(words))
 
     return apply(target, writer, Action.PROMOTE, decide, dry_run=False)

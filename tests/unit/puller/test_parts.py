@@ -354,12 +354,12 @@ def test_history_is_walked_no_further_than_told(tmp_path: Path) -> None:
     assert simulator.last is not None
     head = rules.old_pointer(simulator.last.raw)
 
-    def entry(epoch: int, sequence: int) -> bytes:
-        return simulator.path(simulator.layout.history_entry("main", epoch, sequence)).read_bytes()
+    def fetch(key: str) -> bytes:
+        return simulator.path(key).read_bytes()
 
-    assert history.find(entry, rules, head, commit_id("b")).content.sequence == 2
+    assert history.find(fetch, rules, head, commit_id("b")).content.sequence == 2
     with pytest.raises(BlobMissing):
-        history.find(entry, rules, head, commit_id("a"), most=3)
+        history.find(fetch, rules, head, commit_id("a"), most=3)
 
 
 # Words
