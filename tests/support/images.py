@@ -26,8 +26,10 @@ SUITE = "trixie"
 BASE = f"localhost/debian:{SUITE}-slim"
 CACHE = TOP / ".cache/images"
 LOCAL_CAS = Path("/usr/local/share/ca-certificates")
-# What Debian's slim images leave out.
-SLIM = ("doc", "man", "info", "lintian", "linda", "locale")
+# As Debian's slim images are configured.
+_LEFT_OUT = ("doc", "man", "info", "lintian", "linda", "locale")
+_DPKG = ("force-unsafe-io", *(f"path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT))
+_OPTIONS = [*(f"--dpkgopt={option}" for option in _DPKG), '--aptopt=Acquire::Languages "none"']
 
 
 def buildah(*words: str | Path, timeout: float = 600) -> str:
@@ -57,17 +59,16 @@ def build(name: str) -> str:
 def _make_base() -> None:
     """Make what a registry would give: no registry is asked for anything."""
     tar = CACHE / "base.tar"
-    slim = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in SLIM]
-    debootstrap = [
+    words = [
         "mmdebstrap",
         "--quiet",
         "--variant=minbase",
         "--include=ca-certificates",
-        *slim,
+        *_OPTIONS,
         SUITE,
         os.fspath(tar),
     ]
-    subprocess.run(debootstrap, check=True, capture_output=True, timeout=600)
+    subprocess.run(words, check=True, capture_output=True, timeout=600)
     container = buildah("from", "scratch")
     buildah("add", "--quiet", container, tar, "/")
     tar.unlink()

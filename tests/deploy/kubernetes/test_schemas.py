@@ -14,6 +14,7 @@ from support.manifests import KUBERNETES, OVERLAYS, of_kind, rendered, tool
 
 VERSIONS = ("1.29", "1.37")  # native sidecars are on by default from the first on; the other is the newest with schemas
 FOREIGN = {"PodMonitor"}
+EVERY = (*OVERLAYS, "chart")
 
 
 def validate(path: Path, version: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +29,7 @@ def written(directory: Path, overlay: str) -> Path:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("overlay", EVERY)
 def test_every_document_fits_the_schema(overlay: str, version: str, tmp_path: Path) -> None:
     done = validate(written(tmp_path, overlay), version)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,13 +50,18 @@ print(PodMonitor.model_validate(json.load(sys.stdin)).model_dump_json(by_alias=T
 """
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_podmonitor_fits_the_operators_model(overlay: str) -> None:
-    (monitor,) = of_kind(overlay, "PodMonitor").values()
+def test_podmonitor_fits_the_operators_model() -> None:
+    (monitor,) = of_kind("sidecar", "PodMonitor").values()
     words = [tool("python"), "-c", _MODEL]
     done = subprocess.run(words, input=json.dumps(monitor), capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == monitor  # a field that the model does not know is gone
+
+
+def test_the_chart_gets_what_its_values_refer_to() -> None:
+    assert "dagferry-trust" in of_kind("chart", "ConfigMap")
+    assert of_kind("chart", "Service").keys() == {"dagferry-pods", "dagferry-relay"}
+    assert of_kind("chart", "PodMonitor") == of_kind("sidecar", "PodMonitor")
 
 
 def test_each_component_is_shown_by_an_overlay() -> None:
