@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KUBERNETES = TOP / "deploy/kubernetes"
 OVERLAYS = ("sidecar", "node-agent", "shared-volume")
-IMAGE = "registry.example.org/dagferry/puller"
+REGISTRY = "registry.example.org/dagferry/"
 Document = dict[str, Any]
 
 
@@ -65,7 +65,7 @@ class Container:
 
     @property
     def mode(self) -> str | None:
-        """The puller's mode; None where another command runs in our image."""
+        """The puller's mode; None where another command runs in our images."""
         return None if "command" in self.spec else str(self.spec["args"][0])
 
     @property
@@ -98,12 +98,12 @@ def plain(container: Mapping[str, Any]) -> dict[str, str]:
 
 
 def containers(overlay: str) -> Iterator[Container]:
-    """Walk all containers of our image."""
+    """Walk all containers of our images."""
     for document in rendered(overlay):
         pod = document.get("spec", {}).get("template", {}).get("spec", {})
         for key in ("initContainers", "containers"):
             for spec in pod.get(key, ()):
-                if spec["image"].startswith(IMAGE):
+                if spec["image"].startswith(REGISTRY):
                     yield Container(overlay, document, spec, key == "initContainers")
 
 

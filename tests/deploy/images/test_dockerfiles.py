@@ -12,7 +12,7 @@ import yaml
 from dagferry_shared import __version__
 from support.dagctl import TOP
 from support.images import IMAGES, NAMES
-from support.manifests import IMAGE, KUBERNETES, all_containers, tool
+from support.manifests import KUBERNETES, REGISTRY, all_containers, tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +42,13 @@ def test_the_version_is_the_packages(name: str) -> None:
 
 
 def test_manifests_and_chart_values_name_this_version() -> None:
-    assert {container.spec["image"] for container in all_containers()} == {f"{IMAGE}:{__version__}"}
+    images = {f"{REGISTRY}{name}" for name in NAMES}
+    assert {container.spec["image"] for container in all_containers()} == {f"{name}:{__version__}" for name in images}
     written = [*KUBERNETES.rglob("*.yaml"), *(TOP / "deploy/airflow").glob("*.yaml")]
-    tags = {tag for path in written for tag in re.findall(rf"{IMAGE}:(\S+)", path.read_text())}
+    tags = {tag for path in written for tag in re.findall(rf"{REGISTRY}\w+:(\S+)", path.read_text())}
     assert tags == {__version__}
     settings = yaml.safe_load((KUBERNETES / "overlays/settings/kustomization.yaml").read_text())
-    assert settings["images"] == [{"name": IMAGE, "newTag": __version__}]
+    assert settings["images"] == [{"name": f"{REGISTRY}{name}", "newTag": __version__} for name in NAMES]
 
 
 @pytest.mark.parametrize("name", NAMES)

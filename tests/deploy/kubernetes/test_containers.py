@@ -28,6 +28,7 @@ def test_the_containers_are_those_that_we_think() -> None:
         ("sidecar-airflow-preview-dagferry", "once", None),
         ("sidecar-airflow-worker-dagferry", "run", "Always"),
         ("sidecar-dagferry-relay-relay", "relay", None),
+        ("sidecar-dagferry-toolbox-toolbox", None, None),
     ]
 
 

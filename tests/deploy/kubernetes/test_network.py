@@ -60,6 +60,17 @@ def test_the_relay_may_reach_what_lets_it_in(overlay: str) -> None:
         assert any(selects(peer["podSelector"], labels(relay)) for peer in rule["from"] if "podSelector" in peer)
 
 
+def test_the_toolbox_may_ask_the_pods_and_is_asked_by_nobody() -> None:
+    (toolbox,) = (c for c in containers("sidecar") if c.spec["name"] == "toolbox")
+    (policy,) = policies("sidecar", toolbox)
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert "ingress" not in policy
+    assert ports(policy["egress"]) == {("UDP", 53), ("TCP", 53), ("TCP", 443), ("TCP", 9474)}
+    for puller in (c for c in containers("sidecar") if c.mode == "run"):
+        (rule,) = policies("sidecar", puller)[0]["ingress"]
+        assert any(selects(peer["podSelector"], labels(toolbox)) for peer in rule["from"] if "podSelector" in peer)
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_store_is_where_the_overlay_says(overlay: str) -> None:
     found: list[Any] = [

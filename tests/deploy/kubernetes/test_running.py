@@ -83,10 +83,10 @@ def dags(world: World, tmp_path: Path) -> Path:
     return path
 
 
-def command(container: Container, image: Unpacked, world: World, dags: Path) -> list[str]:
-    """Return the container's command line."""
+def command(container: Container, image: Unpacked, world: World, dags: Path, user: int = 10001) -> list[str]:
+    """Return the container's command line; ``user`` is whom the pod names, else the image."""
     spec = container.spec
-    sources = {"dags": dags, "dagferry-trust": world.volume("work")}
+    sources = {"dags": dags, "dagferry-trust": world.volume("work"), "tmp": world.volume("tmp")}
     mounts = [
         Mount(row["mountPath"], sources[row["name"]], row.get("readOnly", False))
         for row in spec.get("volumeMounts", ())
@@ -94,7 +94,7 @@ def command(container: Container, image: Unpacked, world: World, dags: Path) -> 
     rights = spec["securityContext"]
     words = spec["command"] if "command" in spec else image.entrypoint(*spec["args"])
     keep = (name.lower() for name in rights["capabilities"].get("add", ()))
-    return image.command(words, mounts, str(rights.get("runAsUser", 10001)), *keep)
+    return image.command(words, mounts, str(rights.get("runAsUser", user)), *keep)
 
 
 def environ(container: Container, image: Unpacked, world: World) -> dict[str, str]:
@@ -107,11 +107,14 @@ def environ(container: Container, image: Unpacked, world: World) -> dict[str, st
 
 
 @contextmanager
-def started(container: Container, image: Unpacked, world: World, dags: Path) -> Iterator[Running]:
+def started(container: Container, image: Unpacked, world: World, dags: Path, user: int = 10001) -> Iterator[Running]:
     log = dags.parent / f"{container.spec['name']}.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command(container, image, world, dags), env=environ(container, image, world), stdout=file, stderr=file
+            command(container, image, world, dags, user),
+            env=environ(container, image, world),
+            stdout=file,
+            stderr=file,
         )
     try:
         yield Running(process, log, http=True)
@@ -146,6 +149,15 @@ def test_a_puller_is_ready_and_answers_its_probes(name: str, puller_image: Unpac
         assert peak_mib(running.process) < request
         assert running.stop() == 0
     assert (dags / "current").stat().st_uid == 10001
+
+
+def test_a_sidecar_runs_as_the_user_of_airflows_chart(puller_image: Unpacked, world: World, dags: Path) -> None:
+    sidecar = EACH["sidecar-airflow-worker-dagferry"]
+    assert sidecar.spec["securityContext"].keys().isdisjoint({"runAsUser", "runAsGroup"})  # the pod's hold
+    with started(sidecar, puller_image, world, dags, user=50000) as running:
+        running.wait("a version is live", lambda s: s["ready"])
+        assert running.stop() == 0
+    assert (dags / "current").stat().st_uid == 50000
 
 
 def test_once_brings_a_version_and_ends(puller_image: Unpacked, world: World, dags: Path) -> None:
@@ -185,3 +197,21 @@ def test_a_reader_waits_until_there_is_a_version(name: str, puller_image: Unpack
     finally:
         waiting.kill()
         waiting.wait()
+
+
+def test_the_toolbox_asks_pods_and_store(
+    puller_image: Unpacked, publisher_image: Unpacked, world: World, dags: Path
+) -> None:
+    toolbox, sidecar = EACH["sidecar-dagferry-toolbox-toolbox"], EACH["sidecar-airflow-worker-dagferry"]
+    assert toolbox.environ()["DAGFERRY_TARGETS"] == "dns://dagferry-pods:9474"
+    with started(sidecar, puller_image, world, dags) as running:
+        running.wait("a version is live", lambda s: s["ready"])
+        # What kubectl exec would start there.
+        words = command(toolbox, publisher_image, world, dags)[: -len(toolbox.spec["command"])]
+        told = environ(toolbox, publisher_image, world) | {"DAGFERRY_TARGETS": f"http://127.0.0.1:{running.port}"}
+        for asked in (["status"], ["wait", "--commit", world.commit], ["why"], ["verify", "--all"]):
+            done = subprocess.run(
+                [*words, "dagctl", *asked], env=told, capture_output=True, encoding="utf-8", timeout=60
+            )
+            assert done.returncode == 0, done.stderr
+        assert running.stop() == 0
