@@ -83,7 +83,7 @@ def test_each_volume_that_is_mounted_is_declared_and_airflow_reads_only(path: Pa
     mounts = containers(path)[key]["volumeMounts"]
     assert {mount["name"] for mount in [*mounts, *values["volumeMounts"]]} <= declared
     assert all(mount["readOnly"] for mount in values["volumeMounts"])
-    assert [mount["mountPath"] for mount in mounts if not mount.get("readOnly")] == ["/dags"]
+    assert [mount["mountPath"] for mount in mounts if not mount.get("readOnly")] == ["/dags", "/tmp"]
 
 
 @pytest.mark.parametrize(("path", "key"), EACH)

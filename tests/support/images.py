@@ -34,7 +34,7 @@ _OPTIONS = [*(f"--dpkgopt={option}" for option in _DPKG), '--aptopt=Acquire::Lan
 
 def buildah(*words: str | Path, timeout: float = 600) -> str:
     """Run buildah on a storage of our own; returns what it said."""
-    where = ["--root", CACHE / "root", "--runroot", CACHE / "run", "--storage-driver", "overlay"]
+    where = ["--root", CACHE / "root", "--runroot", CACHE / "run"]
     done = subprocess.run(["buildah", *where, *words], capture_output=True, encoding="utf-8", timeout=timeout)
     assert done.returncode == 0, f"buildah {words[0]}: {done.stdout[-2000:]}{done.stderr[-3000:]}"
     return done.stdout.strip()

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 RUN_BY = {
     "tour": {"README.md": "tests/e2e/test_readme.py"},
     "runbook": {"SECURITY.md": "tests/e2e/test_readme.py"},
-    "step": {"deploy/ceph/README.md": "tests/rgw/setup/test_ceph_readme.py"},
+    "step": {
+        "deploy/ceph/README.md": "tests/rgw/setup/test_ceph_readme.py",
+        "deploy/kubernetes/README.md": "tests/deploy/kubernetes/test_readme.py",
+    },
     "run": {"deploy/": "tests/deploy/docs/test_runbook.py", "puller/": "tests/deploy/docs/test_runbook.py"},
 }
 PAGES = docblocks.pages()

@@ -58,10 +58,8 @@ def test_the_command_accepts_all_that_it_is_told(container: Container) -> None:
         return
     mounts = {mount["mountPath"]: mount for mount in container.spec["volumeMounts"]}
     assert (told.root, told.link, told.trust) == ("/dags", "current", "/etc/dagferry/trust.json")
-    assert {path: mount.get("readOnly", False) for path, mount in mounts.items()} == {
-        "/dags": False,
-        "/etc/dagferry": True,
-    }
+    writable = {path: not mount.get("readOnly", False) for path, mount in mounts.items()}
+    assert writable == {"/dags": True, "/etc/dagferry": False, "/tmp": True}
     # Only an emptyDir dies with the pod.
     assert told.no_fsync == ("emptyDir" in container.volumes[mounts["/dags"]["name"]])
     assert {"secretRef": {"name": "dagferry-s3"}} in container.spec["envFrom"]

@@ -86,7 +86,7 @@ def dags(world: World, tmp_path: Path) -> Path:
 def command(container: Container, image: Unpacked, world: World, dags: Path, user: int = 10001) -> list[str]:
     """Return the container's command line; ``user`` is whom the pod names, else the image."""
     spec = container.spec
-    sources = {"dags": dags, "dagferry-trust": world.volume("work"), "tmp": world.volume("tmp")}
+    sources = {"dags": dags, "dagferry-trust": world.volume("work"), "dagferry-tmp": world.volume("tmp")}
     mounts = [
         Mount(row["mountPath"], sources[row["name"]], row.get("readOnly", False))
         for row in spec.get("volumeMounts", ())
@@ -158,6 +158,14 @@ def test_a_sidecar_runs_as_the_user_of_airflows_chart(puller_image: Unpacked, wo
         running.wait("a version is live", lambda s: s["ready"])
         assert running.stop() == 0
     assert (dags / "current").stat().st_uid == 50000
+
+
+def test_a_sidecar_can_check_before_a_swap(puller_image: Unpacked, world: World, dags: Path) -> None:
+    sidecar = EACH["sidecar-airflow-worker-dagferry"]
+    told = {"DAGFERRY_CHECK_COMMAND": "dagferry-check --compile"}
+    with started(sidecar, puller_image, World(world.directory, world.secret | told, world.commit), dags) as running:
+        running.wait("a version is live", lambda s: s["ready"])
+        assert running.stop() == 0
 
 
 def test_once_brings_a_version_and_ends(puller_image: Unpacked, world: World, dags: Path) -> None:
