@@ -62,6 +62,14 @@ def test_all_modules_can_be_imported(image: Unpacked) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_services_that_are_asked_are_still_known(image: Unpacked) -> None:
+    if name_of(image) == "puller":
+        return
+    words = "; ".join(f"boto3.client('{name}', region_name='us-east-1')" for name in ("s3", "sns", "sts", "sso"))
+    done = image.run(["/opt/dagferry/bin/python", "-c", f"import boto3; {words}"])
+    assert done.returncode == 0, done.stderr
+
+
 def test_bytecode_is_there_and_never_looked_at_twice(image: Unpacked) -> None:
     (packages,) = installed(image).glob("lib/python3*/site-packages")
     tag = re.sub(r"\D", "", packages.parent.name)
