@@ -277,6 +277,8 @@ def _short(request: str) -> str:
     _, _, key = request.partition(" ")
     if key.endswith("/pointer.json"):
         return "pointer"
+    if key.endswith("/cut.json"):
+        return "cut"
     *_, folder, name = key.split("/")
     return f"{folder.removesuffix('s')} {name.partition('.')[0]}"
 

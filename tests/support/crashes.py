@@ -33,7 +33,10 @@ KILLED = -signal.SIGKILL
 _CALLS = ("mkdir", "open", "fsync", "rename", "unlink")
 _LOADED = (
     "support.crashes",
-    *(f"dagferry_publisher.cli.{name}" for name in ("publish", "rollback", "channel", "trust", "keygen", "people")),
+    *(
+        f"dagferry_publisher.cli.{name}"
+        for name in ("publish", "rollback", "channel", "trust", "keygen", "people", "prune")
+    ),
     "dagferry_publisher.s3store",
     "typer._adapters",  # which Typer loads late, with all of pydantic where that is installed
 )

@@ -144,4 +144,6 @@ def register(app: typer.Typer) -> None:
             cli.out.progress("dry run: nothing was written or removed")
         elif _agreed(cli, prune, yes=yes):
             _carry_out(cli, prune)
+        else:
+            cli.out.progress("nothing was removed")
         cli.out.emit(document(prune, policy, dry_run=dry_run), lambda: None)

@@ -65,6 +65,12 @@ def test_the_newest_commit_is_kept_though_it_was_rolled_back_long_ago() -> None:
     assert line.entries[kept.index].content.commit == commit("C")
 
 
+def test_history_of_the_last_two_days_is_kept_whatever_the_policy_says() -> None:
+    line = a_line("pA pB pC pD", (2.1, 1.9, 1.8, 1.7))
+    kept = kept_history(line, policy(1), frozenset(), NOW)
+    assert (line.entries[kept.index].content.sequence, kept.why) == (2, "young")
+
+
 def test_revoked_deployments_do_not_count() -> None:
     line = a_line("pA pB pC pD pE pF", OLD)
     kept = kept_history(line, policy(3), frozenset({commit("F"), sha("E")}), NOW)
