@@ -10,15 +10,13 @@ from dagferry_publisher.patience import Patience, patient
 from dagferry_publisher.s3client import open_client
 from dagferry_publisher.s3errors import translated
 from dagferry_publisher.s3store import Timeouts
-from dagferry_shared.errors import BlobMissing
 from dagferry_shared.store import Listed, check_key
 from dagferry_shared.store.reading import valid_keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from datetime import datetime
 
-    from types_boto3_s3.type_defs import ListObjectsV2RequestTypeDef
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ListObjectsV2RequestTypeDef
 
 
 class S3Remover:
@@ -67,33 +65,31 @@ class S3Remover:
             request["ContinuationToken"] = token
         with translated(f"list s3://{self._bucket}/{start}"):
             page = self._client.list_objects_v2(**request)
-        found = [
-            Listed(one["Key"].removeprefix(self._prefix), one["Size"], _second(one["LastModified"]))
+        return self._found(page), page.get("NextContinuationToken")
+
+    def _found(self, page: ListObjectsV2OutputTypeDef) -> list[Listed]:
+        return [
+            Listed(one["Key"].removeprefix(self._prefix), one["Size"], one["LastModified"])
             for one in page.get("Contents", [])
         ]
-        return found, page.get("NextContinuationToken")
 
     def remove(self, found: Listed) -> bool:
-        """See Remover.remove."""
+        """See Remover.remove.
+
+        The object is looked at by a listing again: it tells the time as the first one did, and what is gone is not
+        answered with 403, as a HEAD is under a right to list that has a condition (RGW).
+        """
         name = self._prefix + check_key(found.key)
 
         def delete() -> bool:
             with translated(f"remove {self._url(found.key)}"):
-                there = self._client.head_object(Bucket=self._bucket, Key=name)
-                if _second(there["LastModified"]) != found.modified:
+                there = self._client.list_objects_v2(Bucket=self._bucket, Prefix=name, MaxKeys=1)
+                if self._found(there) != [found]:  # the key itself comes before all that it is the beginning of
                     return False
                 self._client.delete_object(Bucket=self._bucket, Key=name)
             return True
 
-        try:
-            return self.patience.once(delete)
-        except BlobMissing:
-            return False
+        return self.patience.once(delete)
 
     def _url(self, key: str) -> str:
         return f"s3://{self._bucket}/{self._prefix}{key}"
-
-
-def _second(when: datetime) -> datetime:
-    """Cut to what the header of a single object shows; a listing may show more."""
-    return when.replace(microsecond=0)

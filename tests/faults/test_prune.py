@@ -103,7 +103,7 @@ def a_run(site: Site, remover: DirectoryRemover | None = None, **changes: Any) -
     remover = remover or DirectoryRemover(site.store)
     signer = FileSigner.from_pem(keyring.read_bounded(str(site.key("ci")), "key", 4096), None, "ci")
     reader = Reader(DirectoryStore(site.store), remover, trust.parse(site.trust.read_bytes()), lambda _: True)
-    means = {"settle": timedelta(0), "cutter": lambda _: cuts.Cutter("pruner", [signer])} | changes
+    means = {"grace": timedelta(0), "cutter": lambda _: cuts.Cutter("pruner", [signer])} | changes
     return Prune(Means(reader, remover, Policy(2, timedelta(days=10)), **means))
 
 
@@ -152,7 +152,7 @@ def test_a_rollback_that_read_the_history_before_the_cut_finds_its_release_after
         move = Move(Action.ROLLBACK, content.release, content.commit, head.content.tip, None, "late")
         assert Transaction(chain, Writer("late", [signer])).write(head, etag, (1, 6), move)
 
-    run = a_run(old, settle=timedelta(seconds=60), sleep=meanwhile)
+    run = a_run(old, grace=timedelta(seconds=60), sleep=meanwhile)
     doomed = {one.found.key for one in run.plan.of(Fate.REMOVE)}
     assert chain.layout.release(content.release) in doomed
     run.run()
@@ -169,7 +169,7 @@ def test_a_run_waits_for_no_cut_that_has_been_known_for_long(old: Site) -> None:
 
     with in_the_past(old, 1):
         a_run(old).run()
-    a_run(old, settle=timedelta(seconds=60), sleep=never).run()
+    a_run(old, grace=timedelta(seconds=60), sleep=never).run()
 
 
 def test_what_moved_between_the_plan_and_the_cut_is_decided_again(old: Site, line: list[str]) -> None:
@@ -184,13 +184,27 @@ def test_what_moved_between_the_plan_and_the_cut_is_decided_again(old: Site, lin
     assert old.live() == line[0]
 
 
-def test_a_cut_never_goes_beyond_what_was_agreed_to(old: Site, line: list[str]) -> None:
-    run = a_run(old)
-    with in_the_past(old, 20):
-        for commit in (line[0], line[1]):
-            old.publish(commit, "--force")
+def test_a_cut_never_goes_beyond_what_was_agreed_to(site: Site, line: list[str]) -> None:
+    publish_long_ago(site, line[:3])
+    publish_long_ago(site, line[:1], "--channel", "canary")
+    run = a_run(site)
+    publish_long_ago(site, line[3:], days=20)
     run.run()
-    assert "1-4.json" in [path.name for path in (old.bundle / "channels/main/history").iterdir()]
+    cut = site.chain().beginning().signed
+    assert cut is not None
+    assert cut.content.position == (1, 2)
+    assert_whole(site)
+
+
+def test_what_was_not_cut_off_stays_though_it_is_not_needed_any_more(old: Site, line: list[str]) -> None:
+    """The channel goes back before the cut, which then is an earlier one, and forth again before the first removal."""
+    remover = Racing(old, 0, lambda: old.dagctl("rollback", "--to", line[4]))
+    run = a_run(old, remover)
+    old.dagctl("rollback", "--to", line[2])
+    run.run()
+    cut = old.chain().beginning().signed
+    assert cut is not None
+    assert cut.content.position == (1, 2)
     assert_whole(old)
 
 

@@ -10,7 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from dagferry_shared import envelope, pointer, release
+from dagferry_shared import cut, envelope, pointer, release
+from dagferry_shared.cut import Cut
 from dagferry_shared.pointer import Action, Held, Pointer
 from dagferry_shared.release import ArchiveInfo, Builder, DeltaInfo, Release, Selection, Source
 from dagferry_shared.trust import ChannelTrust, Role, TrustFile
@@ -98,6 +99,11 @@ def make_pointer(release_digest: str) -> Pointer:
     )
 
 
+def make_cut(entry: str) -> Cut:
+    """Begin a history with an entry."""
+    return Cut("prod", "main", 1, 2, entry, "2024-03-01T06:00:00.000Z", "ann", "prune --keep 50 --keep-days 90")
+
+
 def make_trust() -> TrustFile:
     """Trust the keys that signed the other golden files."""
     release_role = Role(1, (CI.public.id,), (CI_RETIRED.public.id,))
@@ -129,10 +135,12 @@ def make_all(archive: bytes, delta: bytes) -> dict[str, bytes]:
     with_delta = make_delta_release(archive, delta)
     release_raw = envelope.sign(release.PAYLOAD_TYPE, make_release(archive).payload(), [CI]).encode()
     content = make_pointer(envelope.digest(release_raw))
+    cutting = make_cut(hashlib.sha256(content.payload()).hexdigest())
     return {
         "archive.tar": make_tar(),
         "release.json": release_raw,
         "pointer.json": envelope.sign(pointer.PAYLOAD_TYPE, content.payload(), [OPERATOR, CI]).encode(),
+        "cut.json": envelope.sign(cut.PAYLOAD_TYPE, cutting.payload(), [OPERATOR]).encode(),
         "trust.json": make_trust().encode(),
         "delta.tar": deltas.tar_of(entries(BASE), entries(FILES)),
         "delta.release.json": envelope.sign(release.PAYLOAD_TYPE, with_delta.payload(), [CI]).encode(),

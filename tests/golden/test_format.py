@@ -47,6 +47,10 @@ def test_every_field_of_a_pointer_is_described_and_no_other():
     assert fields("Pointer") == leaves(payload_of(golden("pointer.json")))
 
 
+def test_every_field_of_a_cut_is_described_and_no_other():
+    assert fields("Cuts") == leaves(payload_of(golden("cut.json")))
+
+
 def test_every_field_of_a_release_is_described_and_no_other():
     found = leaves(payload_of(golden("release.json"))) | leaves(payload_of(golden("delta.release.json")))
     found = {re.sub(r"deltas\.\d+", "deltas[]", name) for name in found}
@@ -87,6 +91,7 @@ def test_actions_and_keys_are_those_of_the_code():
         layout.archive("<sha256 of the object>"),
         layout.release("<sha256 of the object>"),
         layout.pointer("<channel>"),
+        layout.cut("<channel>"),
         layout.history("<channel>") + "<epoch>-<sequence>.json",
         layout.scratch("<random>"),
     ):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dagferry_shared import envelope, gittree, pointer, release, trust
+from dagferry_shared import cut, envelope, gittree, pointer, release, trust
 from dagferry_shared.archive.delta import read_delta
 from dagferry_shared.archive.extract import extract_archive
 from dagferry_shared.archive.frame import check_frame
@@ -25,6 +25,7 @@ from support.refusals import refused
 DIGESTS = {
     "archive.tar": "6949a2606b49caf9830ad6e1d26991982047e765d45739c9b3b243ad360da718",
     "archive.tar.zst": "ffe2ce866c5dc44acb499a9e10c7c4091b604f23a1cfb26a71dc70e64721dd7b",
+    "cut.json": "3325ec3c93b91b86f036198ceb0d7b4c981b6a989ff098b6047368e7c03dbc1f",
     "delta.release.json": "c2393545d7addfa33b0b01bb0317ef98111a3fc94ef111d7ecae5d61daff2f71",
     "delta.tar": "d54395091c4158e0661b99e246290638bcabef943794edfe13674ce9f0e79da7",
     "delta.tar.zst": "8f1c65be74e87ec1e3b7ac739af9bc76290695d4ea984635bf44d7bc64a2b22c",
@@ -91,6 +92,8 @@ def test_documents_are_read_as_they_were_meant():
         DIGESTS["release.json"]
     )
     assert trust.parse(golden("trust.json")) == content.make_trust()
+    entry = envelope.parse(golden("pointer.json"), "pointer").payload_digest
+    assert cut.parse(envelope.parse(golden("cut.json"), "cut")) == content.make_cut(entry)
 
 
 def test_documents_are_accepted_by_the_rules():
@@ -99,10 +102,11 @@ def test_documents_are_accepted_by_the_rules():
     rules.check_expiry(signed.content, now=NOW)
     assert signed.signers == {CI.public.id, OPERATOR.public.id}
     assert rules.release_of(signed, golden("release.json")).content.tree == TREE
+    assert rules.cut(golden("cut.json")).content.entry == signed.payload_digest
     assert signed.content.version == f"{COMMIT}-{DIGESTS['release.json']}"
 
 
-@pytest.mark.parametrize("name", ["release.json", "pointer.json"])
+@pytest.mark.parametrize("name", ["release.json", "pointer.json", "cut.json"])
 def test_no_bit_of_a_signed_golden_file_may_flip(name):
     rules = Rules(trust.parse(golden("trust.json")), "main")
     raw = golden(name)
@@ -112,6 +116,8 @@ def test_no_bit_of_a_signed_golden_file_may_flip(name):
         try:
             if name == "pointer.json":
                 rules.new_pointer(bytes(broken), now=NOW)
+            elif name == "cut.json":
+                rules.cut(bytes(broken))
             else:
                 digest = envelope.digest(bytes(broken))
                 rules.release(bytes(broken), digest=digest, commit=COMMIT, new=True)

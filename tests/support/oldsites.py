@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from support.sites import Site
 
 DAYS = 60
-PRUNE = ("prune", "--keep-days", "10", "--settle", "0s", "--yes")
+PRUNE = ("prune", "--keep-days", "10", "--grace", "0s", "--yes")
 
 
 @contextmanager

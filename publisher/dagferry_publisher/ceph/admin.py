@@ -112,6 +112,11 @@ class S3Admin:
         with self._translated("create the bucket"):
             self.s3.create_bucket(Bucket=self.bucket)
 
+    def user(self) -> str:
+        """Return the id of the user whose keys these are: ``UID``, or ``TENANT$UID``."""
+        with self._translated("ask who we are"):
+            return self.s3.list_buckets()["Owner"]["ID"]
+
     def versioning(self) -> str:
         """Return ``Enabled``, ``Suspended``, or nothing."""
         found = self._or_none("look at the bucket's versioning", "get_bucket_versioning") or {}

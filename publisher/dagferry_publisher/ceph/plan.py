@@ -110,6 +110,38 @@ class Target:
             "Resource": [f"arn:aws:s3:::{self.bucket}/{self.root}*"],
         }
 
+    def prune_statements(self, users: Sequence[str], owner: str) -> list[dict[str, object]]:
+        """Return the policy statements for ``dagctl prune``: read, cut, and remove all but pointers and cuts.
+
+        Args:
+            users: who prunes.
+            owner: the bucket's owner, who may else not read a cut: an object belongs to who wrote it.
+        """
+        place = f"arn:aws:s3:::{self.bucket}/{self.root}"
+        listing = {"StringLike": {"s3:prefix": [f"{self.root}*"]}}
+        removed = ("archives/*", "releases/*", "scratch/*", "channels/*/history/*")
+        return [
+            self._prune("Read", users, "s3:GetObject", f"{place}*"),
+            self._prune("List", users, "s3:ListBucket", f"arn:aws:s3:::{self.bucket}") | {"Condition": listing},
+            self._prune("Cut", users, "s3:PutObject", f"{place}channels/*/cut.json", f"{place}scratch/*"),
+            self._prune("Remove", users, "s3:DeleteObject", *(place + name for name in removed)),
+            self._prune("Owner", [owner], "s3:GetObject", f"{place}channels/*/cut.json"),
+        ]
+
+    def _prune(self, what: str, users: Sequence[str], action: str, *resources: str) -> dict[str, object]:
+        return {
+            "Sid": f"DagferryPrune{what}{self.tag}",
+            "Effect": "Allow",
+            "Principal": {"AWS": sorted({_principal(user) for user in users})},
+            "Action": [action],
+            "Resource": list(resources),
+        }
+
+    @property
+    def sids(self) -> list[str]:
+        """Of all our policy statements."""
+        return [self.sid, *(f"DagferryPrune{what}{self.tag}" for what in ("Read", "List", "Cut", "Remove", "Owner"))]
+
     def rules(self) -> dict[str, str]:
         """Return our lifecycle rules by id, as RGW writes them."""
         days = "<DaysAfterInitiation>1</DaysAfterInitiation>"
@@ -128,7 +160,9 @@ class Target:
 def _principal(user: str) -> str:
     match = _USER.fullmatch(user)
     if not match:
-        raise UsageError(f"--puller-user {user!r} is not a user id of RGW: letters, digits, . _ @ -, or TENANT$USER")
+        raise UsageError(
+            f"--puller-user or --prune-user {user!r} is not a user id of RGW: letters, digits, . _ @ -, or TENANT$USER"
+        )
     return f"arn:aws:iam::{match['tenant'] or ''}:user/{match['user']}"
 
 
@@ -167,10 +201,12 @@ def with_rules(text: str, ours: Mapping[str, str], *, keep: bool = True) -> str:
     return f'<LifecycleConfiguration xmlns="{_NAMESPACE}">{"".join(rules)}</LifecycleConfiguration>' if rules else ""
 
 
-def admin_commands(target: Target, users: Sequence[str]) -> list[str]:
+def admin_commands(target: Target, users: Sequence[str], pruners: Sequence[str] = ()) -> list[str]:
     """Return what an administrator of the cluster runs, once; dagctl has no rights for it."""
+    named = [(user, "puller") for user in users] + [(user, "prune") for user in pruners]
     made = [
-        f"radosgw-admin user create --uid='{user}' --display-name='dagferry puller' --max-buckets=-1" for user in users
+        f"radosgw-admin user create --uid='{user}' --display-name='dagferry {what}' --max-buckets=-1"
+        for user, what in named
     ]
     return [
         *made,

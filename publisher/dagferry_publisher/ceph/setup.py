@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagferry_publisher.ceph.plan import ours_in_policy, split_rules, with_rules, with_statement
 from dagferry_publisher.errors import Conflict, UnsafeStore, UsageError
@@ -43,17 +43,18 @@ class CephSetup:
         if not admin.is_ceph():
             raise UsageError(f"{admin.endpoint} is not a Ceph RGW: dagctl setup ceph knows no other store")
 
-    def plan(self, users: Sequence[str], topic: Topic | None) -> list[Step]:
+    def plan(self, users: Sequence[str], topic: Topic | None, pruners: Sequence[str] = ()) -> list[Step]:
         """Say what is missing.
 
         Args:
             users: RGW user ids of pullers; they replace those of an earlier run.
+            pruners: RGW user ids for ``dagctl prune``, likewise; none leaves those of an earlier run as they are.
             topic: where pointers are announced; None leaves notifications as they are.
 
         Raises:
             UnsafeStore: the bucket is there, and versioned or locked.
         """
-        steps = [self._bucket(), self._policy(users), *self._lifecycle(keep=True)]
+        steps = [self._bucket(), *self._policies(users, pruners), *self._lifecycle(keep=True)]
         return [*steps, *self._notifications(topic)] if topic else steps
 
     def removal(self) -> list[Step]:
@@ -73,23 +74,40 @@ class CephSetup:
             )
         return Step("bucket", "keep", f"s3://{name}, unversioned")
 
-    def _policy(self, users: Sequence[str]) -> Step:
-        wanted = self._target.statement(users)
-        old = self._admin.policy()
-        ours = ours_in_policy(old, self._target.sid)
-        detail = f"{', '.join(sorted(set(users)))} may GetObject on {self._target.root}*, and nothing else"
-        if ours == wanted:
-            return Step("policy", "keep", detail)
-        new = with_statement(old, self._target.sid, wanted)
-        return Step("policy", "change" if ours else "create", detail, partial(self._admin.put_policy, new))
+    def _policies(self, users: Sequence[str], pruners: Sequence[str]) -> list[Step]:
+        root, policy = self._target.root, self._admin.policy()
+        detail = f"{', '.join(sorted(set(users)))} may GetObject on {root}*, and nothing else"
+        step, policy = self._policy(policy, [self._target.statement(users)], detail)
+        if not pruners:
+            return [step]
+        detail = (
+            f"{', '.join(sorted(set(pruners)))} may read and list {root}*, cut, and delete all but pointers and cuts"
+        )
+        wanted = self._target.prune_statements(pruners, self._admin.user())
+        return [step, self._policy(policy, wanted, detail)[0]]
+
+    def _policy(
+        self, old: dict[str, Any] | None, wanted: Sequence[dict[str, object]], detail: str
+    ) -> tuple[Step, dict[str, Any] | None]:
+        """Return what puts statements into a policy, and the policy as it is then."""
+        there = [ours_in_policy(old, str(statement["Sid"])) for statement in wanted]
+        if there == list(wanted):
+            return Step("policy", "keep", detail), old
+        new = old
+        for statement in wanted:
+            new = with_statement(new, str(statement["Sid"]), statement)
+        step = Step("policy", "change" if any(there) else "create", detail, partial(self._admin.put_policy, new))
+        return step, new
 
     def _no_policy(self) -> Step | None:
-        old = self._admin.policy()
-        if not ours_in_policy(old, self._target.sid):
+        new = self._admin.policy()
+        ours = [sid for sid in self._target.sids if ours_in_policy(new, sid)]
+        if not ours:
             return None
-        new = with_statement(old, self._target.sid, None)
-        put = partial(self._admin.put_policy, new if new["Statement"] else None)
-        return Step("policy", "remove", f"statement {self._target.sid}", put)
+        for sid in ours:
+            new = with_statement(new, sid, None)
+        put = partial(self._admin.put_policy, new if new and new["Statement"] else None)
+        return Step("policy", "remove", f"statement {', '.join(ours)}", put)
 
     def _lifecycle(self, *, keep: bool) -> list[Step]:
         old, ours = self._admin.lifecycle(), self._target.rules()

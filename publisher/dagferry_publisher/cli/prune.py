@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dagferry_publisher.cli.command import BUNDLE, JSON, STORE, TRUST, command, env_help
+from dagferry_publisher.cli.command import BUNDLE, JSON, STORE, TRUST, command
 from dagferry_publisher.cli.options import DryRun, PointerKey, Reason
 from dagferry_publisher.cli.progress import Progress
 from dagferry_publisher.cli.pruneview import document, show_end, show_plan, size
@@ -43,12 +43,10 @@ _KeepList = Annotated[
         help="Keep these, too: version ids, commits or digests, one a line, as pinned Airflow runs need them.",
     ),
 ]
-_Settle = Annotated[
+_Grace = Annotated[
     str,
     typer.Option(
-        metavar="DURATION",
-        envvar="DAGFERRY_PRUNE_SETTLE",
-        help=env_help("prune-settle", "How long a cut is known before the first release goes."),
+        metavar="DURATION", help="How long a cut is known before the first release goes: rollbacks may be under way."
     ),
 ]
 
@@ -58,7 +56,7 @@ def _policy(keep: int, days: int, keep_list: Path | None) -> Policy:
     return Policy(keep, timedelta(days=days), pinned=pinned)
 
 
-def _means(cli: Cli, policy: Policy, signers: Signers | None, reason: str, settle: str) -> Means:
+def _means(cli: Cli, policy: Policy, signers: Signers | None, reason: str, grace: str) -> Means:
     """Return what a run works with; a dry run without keys takes every channel for one that can be cut."""
 
     def can_cut(channel: str) -> bool:
@@ -68,7 +66,7 @@ def _means(cli: Cli, policy: Policy, signers: Signers | None, reason: str, settl
         assert signers is not None  # noqa: S101 - a dry run cuts nothing
         return Cutter(cli.actor(), signers(channel), reason)
 
-    wait = timedelta(0) if settle in {"0", "0s"} else times.duration(settle, "--settle")
+    wait = timedelta(0) if grace in {"0", "0s"} else times.duration(grace, "--grace")
     reader = Reader(cli.store, cli.remover, cli.trust(), can_cut, cli.out.progress)
     return Means(reader, cli.remover, policy, cutter, wait, say=cli.out.progress)
 
@@ -113,7 +111,7 @@ def register(app: typer.Typer) -> None:
         keep_list: _KeepList = None,
         pointer_key: PointerKey = None,
         reason: Reason = "",
-        settle: _Settle = "60s",
+        grace: _Grace = "60s",
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask on a terminal.")] = False,
         dry_run: DryRun = False,
     ) -> None:
@@ -137,7 +135,7 @@ def register(app: typer.Typer) -> None:
         signers = _signers(cli, trust, pointer_key) if has_keys else None
         if not dry_run:
             cli.ready_to_write(layout)
-        prune = Prune(_means(cli, policy, signers, why, settle))
+        prune = Prune(_means(cli, policy, signers, why, grace))
         if not cli.out.as_json:
             show_plan(cli.out, prune.plan, layout.root)
         if dry_run:

@@ -100,6 +100,10 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option("--puller-user", metavar="UID", help="RGW user of pullers, or TENANT$UID; repeatable."),
         ] = None,
+        prune_user: Annotated[
+            list[str] | None,
+            typer.Option("--prune-user", metavar="UID", help="RGW user that runs dagctl prune; repeatable."),
+        ] = None,
         notify_url: NotifyUrl = None,
         amqp: Amqp = None,
         amqp_exchange: Annotated[
@@ -132,7 +136,8 @@ def register(app: typer.Typer) -> None:
         if not users and not remove:
             raise UsageError("--puller-user is needed: the RGW user id that pullers have")
         setup = CephSetup(S3Admin(place.bucket), place)
-        steps = setup.removal() if remove else setup.plan(users, topic)
+        pruners = list(dict.fromkeys(prune_user or []))
+        steps = setup.removal() if remove else setup.plan(users, topic, pruners)
         if not dry_run:
             for step in steps:
                 if step.run and step.action != "keep":
@@ -142,7 +147,7 @@ def register(app: typer.Typer) -> None:
             "dry_run": dry_run,
             "steps": [{"item": step.item, "action": step.action, "detail": step.detail} for step in steps],
             "warnings": [] if remove else warnings(topic),
-            "admin": [] if remove else admin_commands(place, users),
+            "admin": [] if remove else admin_commands(place, users, pruners),
         }
         _show(cli, document, steps, dry_run=dry_run)
 

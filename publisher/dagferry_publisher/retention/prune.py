@@ -34,7 +34,7 @@ class Means:
         remover: removes.
         policy: what is kept.
         cutter: signs a channel's cut.
-        settle: how long a cut is known before the first release goes: a rollback that read the older history may still
+        grace: how long a cut is known before the first release goes: a rollback that read the older history may still
             be on its way to the pointer, which is looked at before each removal.
         say: told what is being done.
         sleep: waits so many seconds.
@@ -44,7 +44,7 @@ class Means:
     remover: Remover
     policy: Policy
     cutter: Callable[[str], Cutter]
-    settle: timedelta
+    grace: timedelta
     say: Callable[[str], None] = lambda _: None
     sleep: Callable[[float], None] = time.sleep
 
@@ -137,10 +137,10 @@ class Prune:
         """Wait until every cut has been known for long enough."""
         signed = (chain.beginning().signed for chain in self._reading.chains.values())
         issued = max((times.parse(one.content.issued) for one in signed if one), default=None)
-        left = self.means.settle - (times.now() - issued) if issued else timedelta(0)
-        seconds = min(left, self.means.settle).total_seconds()
+        left = self.means.grace - (times.now() - issued) if issued else timedelta(0)
+        seconds = min(left, self.means.grace).total_seconds()
         if seconds > 0:
-            self.means.say(f"waiting {seconds:.0f} s, for a rollback that may be under way (--settle)")
+            self.means.say(f"waiting {seconds:.0f} s, for a rollback that may be under way (--grace)")
             self.means.sleep(seconds)
 
     def _still_goes(self, decision: Decision) -> bool:

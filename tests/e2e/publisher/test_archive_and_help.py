@@ -113,7 +113,7 @@ def test_all_commands_are_there() -> None:
     assert {" ".join(words) for words, _ in COMMANDS} == {
         *("keygen", "publish", "rollback", "hold", "resume", "refresh", "promote", "repair", "history", "list", "show"),
         *("diff", "verify", "config", "context list", "context use", "doctor", "setup ceph"),
-        *("status", "wait", "log", "announce", "why", "rollout"),
+        *("status", "wait", "log", "announce", "why", "rollout", "prune"),
         *(f"archive {name}" for name in ("create", "inspect", "extract")),
         *(
             f"trust {name}"

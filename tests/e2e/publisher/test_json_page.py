@@ -77,6 +77,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, obj
     dagctl("show", "show", commits[0])
     dagctl("diff", "diff", *commits)
     dagctl("verify", "verify", "--all")
+    dagctl("prune", "prune", "--dry-run")
     dagctl("doctor", "doctor")
     dagctl("log", "log", "--limit", "1")
     (home / "hooks").write_text("http://127.0.0.1:1/x\n")
@@ -117,6 +118,7 @@ POINTER_FIELDS = set(re.findall(r"`([a-z]+)`", POINTER)) | {"since"}
         ("history", ["history"]),
         ("diff", ["diff"]),
         ("verify", ["verify"]),
+        ("prune", ["prune"]),
         ("announce", ["announce"]),
         ("log", ["log", "log --export"]),
         ("why", ["why"]),
@@ -136,7 +138,8 @@ def test_every_field_is_on_the_page(outputs: dict[str, dict[str, object]], title
         printed = names(outputs[command])
         assert printed - POINTER_FIELDS <= words(title), command
     printed = set().union(*(names(outputs[command]) for command in commands))
-    extra = {"value", "origin", "key", "problem", "create", "dry_run"}  # of empty lists, maps, or named in the prose
+    # of empty lists, maps, or named in the prose
+    extra = {"value", "origin", "key", "problem", "create", "dry_run", "entry", "before"}
     assert words(title) - POINTER_FIELDS - extra <= printed
 
 

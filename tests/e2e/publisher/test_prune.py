@@ -265,7 +265,7 @@ def test_nothing_is_removed_while_a_channel_does_not_verify(
 
 
 def test_a_person_is_asked_and_may_say_no(old: Site) -> None:
-    words = ("prune", "--keep", "2", "--keep-days", "10", "--settle", "0s")
+    words = ("prune", "--keep", "2", "--keep-days", "10", "--grace", "0s")
     before = old.tree()
     with Terminal(*words, cwd=old.root, environ=old.dagctl.environ) as terminal:
         terminal.wait_text("for good?")
@@ -291,7 +291,7 @@ def test_json_asks_nobody(old: Site) -> None:
 
 def test_a_key_is_needed_but_for_a_dry_run(old: Site) -> None:
     assert "--pointer-key is needed" in old.dagctl(*PRUNE, code=USAGE, DAGFERRY_POINTER_KEY="").message
-    old.dagctl(*PRUNE, "--settle", "soon", code=REFUSED)
+    old.dagctl(*PRUNE, "--grace", "soon", code=REFUSED)
     old.dagctl("prune", "--keep", 0, code=USAGE)
 
 

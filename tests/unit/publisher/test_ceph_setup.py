@@ -47,6 +47,9 @@ class Bucket:
     def create(self) -> None:
         self.there = True
 
+    def user(self) -> str:
+        return "ci"
+
     def versioning(self) -> str:
         return self.status
 
@@ -131,6 +134,29 @@ def test_made_then_kept_then_changed_then_taken_back() -> None:
     ]
     assert bucket == Bucket(there=True)
     assert run(bucket, remove=True) == ["keep bucket"]
+
+
+def test_the_rights_of_a_prune_user_are_made_kept_and_taken_back_beside_those_of_pullers() -> None:
+    bucket = Bucket()
+
+    def plan(*pruners: str) -> list[str]:
+        steps = CephSetup(bucket, TARGET).plan(["puller"], None, pruners)  # type: ignore[arg-type]
+        for step in steps:
+            if step.run and step.action != "keep":
+                step.run()
+        return [step.action for step in steps if step.item == "policy"]
+
+    assert plan("pruner") == ["create", "create"]
+    assert plan("pruner") == ["keep", "keep"]
+    assert plan() == ["keep"]  # what was not asked for stays
+    assert plan("another") == ["keep", "change"]
+    assert bucket.document is not None
+    rights = {statement["Action"][0]: statement["Resource"] for statement in bucket.document["Statement"]}
+    assert set(rights) == {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"}
+    assert not [name for name in rights["s3:DeleteObject"] if name.endswith(("pointer.json", "cut.json", "channels/*"))]
+    assert [step.action for step in CephSetup(bucket, TARGET).removal() if step.item == "policy"] == ["remove"]  # type: ignore[arg-type]
+    assert run(bucket, remove=True)
+    assert bucket.document is None
 
 
 @pytest.mark.parametrize("wrong", [{"status": "Enabled"}, {"lock": True}])
