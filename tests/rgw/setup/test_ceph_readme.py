@@ -61,7 +61,7 @@ def commands(tmp_path: Path) -> Path:
 
 def test_every_command_runs_on_an_empty_gateway(cluster: dict[str, str], clone: Path, commands: Path) -> None:
     steps = re.findall(r"<!-- step -->\n```bash\n(.*?)```", README, re.DOTALL)
-    assert len(steps) == README.count("```bash") == 9
+    assert len(steps) == README.count("```bash") == 10
     script = "".join(steps)
     assert script.count(ENDPOINT) == script.count(CA) == 1
     script = script.replace(ENDPOINT, cluster["RGW_ENDPOINT"]).replace(CA, cluster["RGW_CA"])
