@@ -251,3 +251,37 @@ def stuck_rollout(desk: Desk) -> None:
         pid = int(wait_for(lambda: flag.exists() and flag.read_text(), "the check runs"))
         process.kill()
     os.kill(pid, signal.SIGKILL)
+
+
+@scene
+def staged(desk: Desk) -> None:
+    """Pods on both channels; canary is at a commit that main does not have yet; a smoke test lies in the clone."""
+    live(desk)
+    desk.site.dagctl.environ["DAGFERRY_CHANNEL"] = "canary"
+    desk.ci("publish", "--commit", desk.commits()[-1], "--ref", "main")
+    desk.start(1, channel="canary")
+    desk.publish()
+    desk.site.dagctl.environ["DAGFERRY_CHANNEL"] = "main"
+    smoke = desk.clone / "smoke-test"
+    smoke.write_text("#!/bin/sh\ntrue\n")
+    smoke.chmod(0o755)
+
+
+@scene
+def monorepo(desk: Desk) -> None:
+    """A repository of several instances, of which nothing was published."""
+    files = {
+        "analytics/dags/a.py": "",
+        "research/dags/r.py": "",
+        "wmf_airflow_common/x.py": "",
+        "config/c.yaml": "a: 1\n",
+    }
+    desk.site.repo.commit(files, "one of many")
+
+
+@scene
+def synced_folder(desk: Desk) -> None:
+    """A folder that was synchronised for years, and got a file by hand."""
+    live(desk)
+    shutil.copytree(desk.clone / "dags", desk.clone / "synced")
+    (desk.clone / "synced/generated.json").write_text("{}\n")
