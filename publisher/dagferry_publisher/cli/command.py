@@ -42,6 +42,8 @@ _METAVARS = {
     "max-ttl": "DURATION",
     "level": "N",
     "limit": "N",
+    "keep": "N",
+    "keep-days": "N",
     "threshold": "N",
     "max-files": "N",
     "max-bytes": "N",

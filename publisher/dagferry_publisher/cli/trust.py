@@ -109,8 +109,9 @@ def _register_init(app: typer.Typer) -> None:
         """Make a trust file: which keys may sign what for a channel. It reaches the pods as a ConfigMap.
 
         \b
-        Example: dagctl trust init --bundle analytics --channel main --repository https://gitlab.example.org/data/dags \\
-                 --path dags --release-key ci.pub --pointer-key ci.pub --pointer-key ops.pub --out trust.json
+        Example: dagctl trust init --bundle analytics --channel main --path dags \\
+                 --repository https://gitlab.example.org/data/dags \\
+                 --release-key ci.pub --pointer-key ci.pub --pointer-key ops.pub --out trust.json
         """
         release_keys = [keyring.public_key(name, "release-key") for name in release_key]
         pointer_keys = [keyring.public_key(name, "pointer-key") for name in pointer_key]

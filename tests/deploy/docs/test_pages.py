@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support import docblocks, docwords
+from support.dagctl import Dagctl, clean_environ
 from support.docblocks import SHELL, TOP, Block
 
 if TYPE_CHECKING:
@@ -91,3 +92,31 @@ def test_a_wrong_option_in_a_span_is_found() -> None:
     assert docwords.unknown_options("dagctl trust floor N --channel C") == []
     assert docwords.unknown_options("dagctl trust floor N --chanel C") == ["--chanel"]
     assert docwords.unknown_options("dagferry-puller once --pin X --link y --period 1s") == ["--period"]
+
+
+# Alert rules and dashboards link to these: a heading may be renamed only together with them.
+ANCHORS = (
+    "store-unreachable refused not-ready stale diverged equivocation revoked tampered disk-full expiry hook-failing "
+    "airflow-not-told relay-failing puller-down held rotate-keys compromised-key bucket-lost emergency-publish upgrade "
+    "bad-deploy stuck-rollout pointer-behind store-full install"
+)
+
+
+def test_anchors_that_alerts_link_to_are_there() -> None:
+    assert set(ANCHORS.split()) <= docblocks.anchors(TOP / "deploy/README.md")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_metrics_named_in_the_text_exist(page: Path) -> None:
+    sources = (TOP / "puller/dagferry_puller").glob("**/*.py")
+    literals = {word for path in sources for word in re.findall(r'"([a-z_]+)"', path.read_text(encoding="utf-8"))}
+    named = set(re.findall(r"dagferry_(?:puller|relay)_([a-z_]+[a-z])\b(?!\.)", page.read_text(encoding="utf-8")))
+    assert not {name for name in named if name not in literals}
+
+
+def test_settings_of_whoever_is_on_call_are_known(tmp_path: Path) -> None:
+    (block,) = (b for b in docblocks.blocks(TOP / "deploy/README.md") if b.language == "toml")
+    (tmp_path / "dagctl.toml").write_text(block.text)
+    shown = Dagctl(tmp_path, clean_environ(tmp_path))("config", "--json").json["settings"]
+    assert shown["targets"]["value"] == "dns://dagferry-pods.airflow.svc.cluster.local:9474"
+    assert shown["pointer-key"]["value"].endswith("/operator.key")
