@@ -120,6 +120,12 @@ def _parser(asked: str | None) -> argparse.ArgumentParser:
         def __init__(self, prog: str) -> None:
             super().__init__(prog, width=110, max_help_position=32)
 
+        def _split_lines(self, text: str, width: int) -> list[str]:
+            """Keep the names of options whole, which argparse breaks at their hyphens."""
+            import textwrap  # noqa: PLC0415 - help alone
+
+            return textwrap.wrap(text, width, break_on_hyphens=False)
+
     style = Style
     top = argparse.ArgumentParser(
         PROGRAM, description=_ABOUT, epilog=_EXAMPLES[""] + "\n" + TABLE, formatter_class=style, allow_abbrev=False

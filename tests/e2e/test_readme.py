@@ -11,6 +11,7 @@ import pytest
 from dagferry_publisher.cli.exits import Exit
 from dagferry_puller.exits import Exit as PullerExit
 from demo.airflow_dags import git
+from support.desks import commands_on_path
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,14 +33,7 @@ def clone(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def path_with_commands(tmp_path: Path) -> str:
-    """Both commands as a shell finds them, whether or not the package is installed."""
-    bin_dir = tmp_path / "bin"
-    bin_dir.mkdir()
-    for command, module in (("dagctl", "dagferry_publisher"), ("dagferry-puller", "dagferry_puller")):
-        script = bin_dir / command
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
-        script.chmod(0o755)
-    return f"{bin_dir}:{os.environ['PATH']}"
+    return commands_on_path(tmp_path / "bin")
 
 
 def run_script(script: str, clone: Path, path: str) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,21 +22,22 @@ if TYPE_CHECKING:
     from support.pods import Running
     from support.sites import Site
 
-_MODULES = {
-    "dagctl": "dagferry_publisher",
-    "dagferry-puller": "dagferry_puller",
-    "dagferry-check": "dagferry_puller.airflow.check",
+_STARTED_BY = {
+    "dagctl": "-m dagferry_publisher",
+    "dagferry-puller": "-m dagferry_puller",
+    "dagferry-check": "-c 'import sys; from dagferry_puller.airflow.check.command import main; sys.exit(main())'",
 }
 _EXIT = re.compile(r"^(?P<command>.*?\S)\s+#(?:.*\W)?exit (?P<code>\d+)\b.*$")
 BRING = "bring trust.json to the pods"
+_SECONDS = 120.0  # for a block; its waits are shorter
 
 
 def commands_on_path(directory: Path) -> str:
     """Make our commands as a shell finds them, whether or not the package is installed; return the PATH."""
     directory.mkdir()
-    for command, module in _MODULES.items():
+    for command, how in _STARTED_BY.items():
         script = directory / command
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {how} "$@"\n')
         script.chmod(0o755)
     return f"{directory}:{os.environ['PATH']}"
 
@@ -135,7 +137,7 @@ class Desk:
         """Run a block with bash, in the clone; what it exports is there for the next one."""
         kept = self.directory / "exported.env"
         words = f'set -euo pipefail\n[ ! -e "{kept}" ] || . "{kept}"\n{with_exit_codes(script)}export -p > "{kept}"\n'
-        done = subprocess.run(
+        with subprocess.Popen(
             ["bash", "-c", words],
             cwd=self.clone,
             env=self.environ,
@@ -143,12 +145,16 @@ class Desk:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
-            check=False,
-        )
+            start_new_session=True,
+        ) as shell:
+            try:
+                printed, _ = shell.communicate(timeout=_SECONDS)
+            except BaseException:
+                os.killpg(shell.pid, signal.SIGKILL)
+                raise
         if BRING in script:
             self.bring_trust()
-        return Printed(done.returncode, done.stdout)
+        return Printed(shell.returncode, printed)
 
     def close(self) -> None:
         """End what runs."""

@@ -53,6 +53,14 @@ def test_commands_of_a_block_are_understood_by_our_parsers(block: Block) -> None
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_indented_commands_are_understood_too(page: Path) -> None:
+    lines = re.findall(r"^    (dag[a-z-]+ .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    for words in docwords.commands("\n".join(lines)):
+        problem = docwords.problem(words)
+        assert not problem, f"{' '.join(words)}: {problem}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_options_named_in_the_text_exist(page: Path) -> None:
     unknown = {span: docwords.unknown_options(span) for span in docblocks.spans(page)}
     assert not {span: options for span, options in unknown.items() if options}
