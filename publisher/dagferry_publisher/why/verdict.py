@@ -153,7 +153,8 @@ def of_pods(rows: Sequence[Row], commit: str | None) -> list[Why]:
             continue
         who = row.answer.status.host if row.answer.status and row.answer.status.host else ""
         where = f"pod {row.answer.pod}" + (f" ({who})" if who else "")
-        sentence = f"{row.cause[0].upper()}{row.cause[1:].rstrip('.')}."
+        sentence = f"{row.cause[0].upper()}{row.cause[1:].rstrip('.')}"
+        sentence += "" if sentence.endswith("?") else "."
         found.append(Why(where, sentence, of_pod(row), PartOfFleet))
     return found
 
