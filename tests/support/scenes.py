@@ -97,6 +97,17 @@ def stale(desk: Desk) -> None:
 
 
 @scene
+def pod_behind(desk: Desk) -> None:
+    """One pod's check refuses what the others have live."""
+    live(desk)
+    running = desk.start(1, check_command="""sh -c 'test ! -e "$0/bad.py"'""")
+    desk.wait_live(desk.commits()[-1])
+    commit = desk.site.repo.commit({"dags/bad.py": ""}, "bad")
+    desk.ci("publish", "--commit", commit, "--ref", "main")
+    running.wait_problem("check-failed")
+
+
+@scene
 def diverged(desk: Desk) -> None:
     """One pod is shown another store, with another pointer of the same sequence."""
     live(desk)

@@ -106,7 +106,7 @@ def test_a_wrong_option_in_a_span_is_found() -> None:
 ANCHORS = (
     "store-unreachable refused not-ready stale diverged equivocation revoked tampered disk-full expiry hook-failing "
     "airflow-not-told relay-failing puller-down held rotate-keys compromised-key bucket-lost emergency-publish upgrade "
-    "bad-deploy stuck-rollout pointer-behind store-full install"
+    "bad-deploy stuck-rollout pointer-behind pod-behind store-denied store-full bug install"
 )
 
 
