@@ -7,6 +7,7 @@ import io
 import itertools
 import re
 import shlex
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -23,6 +24,11 @@ COMMANDS = ("dagctl", "dagferry-puller", "dagferry-check")
 LEFT_OUT = {"…", "..."}
 _ENDS = set("();|&\n")  # shlex gives operators as words of these characters alone
 _NESTED = {"--check", "--check-command", "--exec-hook"}  # options whose value is a command line
+
+
+@cache
+def _dagctl() -> Any:
+    return typer.main.get_command(build())
 
 
 def commands(script: str) -> Iterator[list[str]]:
@@ -79,7 +85,7 @@ def problem(words: Sequence[str]) -> str:
 
 
 def _of_dagctl(given: list[str], *, partial: bool) -> str:
-    command: Any = typer.main.get_command(build())
+    command: Any = _dagctl()
     path = []
     while hasattr(command, "commands"):
         while given and given[0] == "--context":
@@ -131,7 +137,7 @@ def _options(words: list[str]) -> Iterator[str]:
         yield from ("--help", "--version")
     else:
         yield from ("--help", "--version", "--context", "--install-completion", "--show-completion")
-        whole: Any = typer.main.get_command(build())
+        whole: Any = _dagctl()
         yield from list(_of_typer(whole, words[1:])) or _of_typer(whole, list(whole.commands))
 
 

@@ -204,6 +204,12 @@ def test_a_puller_says_when_it_is_live(site: Site, three: FakeAirflow, line: lis
             assert "the puller" in result.error["message"]
 
 
+def test_a_puller_whose_name_nobody_knows_is_no_puller(site: Site, three: FakeAirflow, line: list[str]) -> None:
+    site.publish(line[0])
+    result = wait(site, "--puller", "http://a..b", "--timeout", "1s", "--json", code=11)
+    assert "the puller at http://a..b:9474: the name cannot be resolved" in result.error["message"]
+
+
 def test_an_airflow_that_is_away_is_waited_for(site: Site, three: FakeAirflow, line: list[str]) -> None:
     wait(site, "--snapshot", "before.json")
     site.publish(line[0])
