@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio, retire, stamps
+from dagferry_puller.disktree import Made
 from dagferry_puller.download import Pace, download
 from dagferry_puller.logs import fields, log
-from dagferry_puller.patch import Made, Patcher, discard
 from dagferry_puller.root import VERSIONS
 from dagferry_puller.status import Repair, Step
 from dagferry_shared import names
@@ -60,7 +60,6 @@ class Activator:
         self._recorder = recorder
         self._backoff = backoff
         self._pace = Pace(settings.download_timeout, settings.min_rate, time.monotonic)
-        self._patcher = Patcher(settings, reader, volume.root, recorder, backoff, self._pace)
 
     def activate(self, signed: Signed[Release], base: Base | None = None) -> tuple[str, Made]:
         """Make a release's version live; returns its id and what is in it. What is live stays so until the last step.
@@ -118,7 +117,7 @@ class Activator:
         staging = fsio.random_name(fsio.TEMPORARY)
         try:
             self._check_limits(content)
-            made = self._patcher.make(content, base, staging) if base else None
+            made = self._patched(content, base, staging) if base else None
             if made is None:
                 with fsio.anonymous_file(root.meta) as archive:
                     self._download(content, archive)
@@ -128,10 +127,25 @@ class Activator:
             yield staging, made
             fsio.discard(staging, root.versions)  # the damaged tree that had the name before
         except BaseException as error:
-            discard(staging, root, base)
+            self._discard(staging, base)
             if isinstance(error, Refused):
                 self._backoff.failed(digest, error)
             raise
+
+    def _patched(self, content: Release, base: Base, staging: str) -> Made | None:
+        from dagferry_puller.patch import Patcher  # noqa: PLC0415 - a cold pod has nothing to make it from
+
+        patcher = Patcher(self._settings, self._reader, self._volume.root, self._recorder, self._backoff, self._pace)
+        return patcher.make(content, base, staging)
+
+    def _discard(self, staging: str, base: Base | None) -> None:
+        root = self._volume.root
+        if base is None:
+            fsio.discard(staging, root.versions)
+            return
+        from dagferry_puller.patch import discard  # noqa: PLC0415 - as above
+
+        discard(staging, root, base)
 
     def _check_limits(self, content: Release) -> None:
         signed, limits = content.archive, self._settings

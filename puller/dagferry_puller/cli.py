@@ -172,7 +172,10 @@ def _plain(words: Sequence[str]) -> dict[str, str | None] | None:
 
 
 def _all_is_loaded() -> None:
-    """Let the garbage collector go on (see ``entry``); what is there by now stays, and is not looked at again."""
+    """Let the garbage collector go on (see ``entry``); what is there by now stays, and is not looked at again.
+
+    ``once`` ends before there is anything to collect.
+    """
     gc.freeze()
     gc.enable()
 
@@ -230,7 +233,6 @@ def _once(settings: Settings) -> Exit:
     recorder = prepare.new_recorder(settings)
     reader, trust = prepare.open_store(settings), prepare.open_trust(settings)
     session = prepare.open_session(settings, reader, trust, recorder)
-    _all_is_loaded()
     return Once(settings, reader, trust, session, recorder).run()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -14,7 +13,7 @@ from dagferry_puller.backoff import Backoff, jittered, uniform
 from dagferry_puller.exits import Exit
 from dagferry_puller.logs import Complaints, log
 from dagferry_puller.pacing import Pacing
-from dagferry_puller.signals import Inbox
+from dagferry_puller.signals import Inbox, leave
 from dagferry_puller.status import Outcome
 
 if TYPE_CHECKING:
@@ -30,15 +29,6 @@ STANDBY_SECONDS = 1.0  # how often a standby tries the lock
 _TRIGGER_SECONDS = 0.5  # how often the trigger file is looked at
 _WELL = {Outcome.UNCHANGED, Outcome.SWAPPED}
 _BACKS_OFF = {Outcome.UNREACHABLE, Outcome.DENIED, Outcome.NOT_FOUND, Outcome.VOLUME, Outcome.UNEXPECTED}
-
-
-def leave(code: int) -> None:
-    """End the process at once, with a sync under way: it is safe to stop anywhere, a start repairs."""
-    from dagferry_puller import check  # noqa: PLC0415 - subprocess is not needed before
-
-    check.kill_running()
-    logging.shutdown()
-    os._exit(code)
 
 
 class Clock:

@@ -16,6 +16,8 @@ from dagferry_shared.gittree import Leaf, Mode, blob_hasher, blob_id, tree_id
 from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dagferry_shared.release import Release
 
 _CHUNK = 256 * 1024
@@ -50,6 +52,19 @@ class Found:
         """List the paths that are extra, missing or changed, compared with a good tree."""
         changed = {p for p in self.leaves.keys() | wanted.keys() if self.leaves.get(p) != wanted.get(p)}
         return sorted(changed | set(self.extra))
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A new tree under a temporary name.
+
+    Attributes:
+        leaves: its files and symlinks.
+        linked: ctime in nanoseconds of each file that is a hard link to the live version's.
+    """
+
+    leaves: dict[str, Leaf]
+    linked: Mapping[str, int] = field(default_factory=dict)
 
 
 class _Scan:

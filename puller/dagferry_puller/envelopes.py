@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from dagferry_puller.root import Root
 
-_RELEASE = re.compile(r"[0-9a-f]{64}\.json")
-_POINTER = re.compile(r"pointer\+([a-z0-9._-]+)\+([a-z0-9._-]+)\.json")  # "+" is in no name
+_RELEASE = r"[0-9a-f]{64}\.json"
+_POINTER = r"pointer\+([a-z0-9._-]+)\+([a-z0-9._-]+)\.json"  # "+" is in no name
 
 
 class Envelopes:
@@ -54,7 +54,7 @@ class Envelopes:
         """
         found = {}
         for name in os.listdir(self._root.envelopes):
-            match = _POINTER.fullmatch(name)
+            match = re.fullmatch(_POINTER, name)
             raw = self.pointer(match[1], match[2]) if match else None
             if match and raw is not None:
                 try:
@@ -69,7 +69,7 @@ class Envelopes:
         """Remove the releases that are not among the ``needed`` digests."""
         kept = {f"{digest}.json" for digest in needed}
         for name in os.listdir(self._root.envelopes):
-            if _RELEASE.fullmatch(name) and name not in kept:
+            if re.fullmatch(_RELEASE, name) and name not in kept:
                 fsio.discard(name, self._root.envelopes)
 
     def _save(self, name: str, raw: bytes) -> None:

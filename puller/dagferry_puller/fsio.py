@@ -20,7 +20,6 @@ CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 TEMPORARY = ".tmp-"
 RETIRED = ".retired-"
-_OURS = re.compile(r"\.(?:tmp|retired)-[0-9a-f]{24}")
 _MAX_DEPTH = 256
 _RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -32,7 +31,7 @@ def random_name(prefix: str) -> str:
 
 def is_leftover(name: str) -> bool:
     """Tell whether a name is one that ``random_name`` made: ours to remove after a crash."""
-    return _OURS.fullmatch(name) is not None
+    return name[0] == "." and re.fullmatch(r"\.(?:tmp|retired)-[0-9a-f]{24}", name) is not None
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-
 from dagferry_shared.values import dataclass, replace
 
 
@@ -22,7 +20,7 @@ class Histogram:
 
     def observed(self, value: float) -> Histogram:
         """Return it with one more observation."""
-        at = bisect_left(self.bounds, value)
+        at = sum(bound < value for bound in self.bounds)
         return replace(
             self, counts=(*self.counts[:at], self.counts[at] + 1, *self.counts[at + 1 :]), total=self.total + value
         )

@@ -221,7 +221,8 @@ class Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - socketserver calls it
         """Log a connection that could not be served: no thread can be had, or a bug."""
-        log.error("a connection could not be served: %s", sys.exc_info()[1], exc_info=True)
+        error = sys.exc_info()[1]
+        log.error("a connection could not be served: %s", error, exc_info=error)
 
 
 def _most_connections() -> int:

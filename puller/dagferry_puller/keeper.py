@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagferry_puller.logs import fields, log
-from dagferry_puller.reuse import Base
 from dagferry_puller.status import Repair, Step
 from dagferry_shared import envelope, names, release, times
 from dagferry_shared.errors import Refused
@@ -17,9 +16,10 @@ from dagferry_shared.rules import Signed
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dagferry_puller.disktree import Made
     from dagferry_puller.glance import Glance
-    from dagferry_puller.patch import Made
     from dagferry_puller.recorder import Recorder
+    from dagferry_puller.reuse import Base
     from dagferry_puller.volume import Volume
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.release import Release
@@ -81,15 +81,15 @@ class Keeper:
                 self.recheck(rules)
                 return
 
-    def took(self, version: str, signed: Signed[Release], rules: Rules, made: Made) -> None:
-        """Note that a verified version was made live, and what is in it."""
+    def took(self, version: str, signed: Signed[Release], rules: Rules, made: Made | None) -> None:
+        """Note that a verified version was made live, and what is in it; None: nobody will look at it again."""
         self.version, self.release, self.revoked = version, signed, None
         self._rules, self.damage, self._was_good = rules, None, True
         self.unkept = False
         # Stamping changed the other entries after the tree was verified, so the glance is now. What somebody who can
         # write to the volume changes within these milliseconds is found by the next full check.
-        glance = self._volume.glance(version, made.leaves)
-        if glance is not None and not glance.confirms(made.linked):
+        glance = self._volume.glance(version, made.leaves) if made else None
+        if made and glance is not None and not glance.confirms(made.linked):
             glance = None  # a shared file was changed since: read all of it at the next look
         self._glance, self._verified_at, self._tree_is_good = glance, self._clock(), True
 
@@ -98,6 +98,8 @@ class Keeper:
         glance = self._glance
         if not self.intact or self.version is None or self.release is None or glance is None or not glance.is_learned:
             return None
+        from dagferry_puller.reuse import Base  # noqa: PLC0415 - a cold pod has nothing to share
+
         return Base(self.version, self.release.content.tree, glance, self.relinked)
 
     def relinked(self, ctimes: Mapping[str, int] | None = None) -> None:

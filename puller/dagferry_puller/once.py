@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 from dagferry_puller import state
 from dagferry_puller.attempt import attempt, record
 from dagferry_puller.backoff import Backoff, uniform
-from dagferry_puller.daemon import leave
 from dagferry_puller.exits import ConfigError, Exit, TimedOut, code_for, line_for
 from dagferry_puller.logs import Complaints, log
-from dagferry_puller.signals import DONE, Inbox
+from dagferry_puller.signals import DONE, Inbox, leave
 from dagferry_puller.status import Outcome
 from dagferry_shared import times
 from dagferry_shared.envelope import MAX_ENVELOPE

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from dagferry_puller.root import META, VERSIONS
 from dagferry_shared import names, times
-from dagferry_shared.airflowapi import address as airflow_address
 from dagferry_shared.archive.paths import check_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_NUMBER = re.compile(r"(\d{1,15})([KMGT]i?B?)?", re.ASCII)
 _BOOLEANS = {"": False, "0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 
 
@@ -43,7 +41,7 @@ def seconds_or_zero(value: str) -> float:
 
 def number(value: str) -> int:
     """Read a whole number, such as 1000, 64K or 2GiB."""
-    match = _NUMBER.fullmatch(value)
+    match = re.fullmatch(r"(\d{1,15})([KMGT]i?B?)?", value, re.ASCII)
     if not match:
         raise ValueError(f"{value[:40]!r} is not a whole number, such as 1000, 64K or 2GiB")
     unit = match[2] or " "
@@ -98,6 +96,8 @@ def address(value: str) -> tuple[str, int] | None:
 def airflow(value: str) -> str:
     """Read an Airflow's address, or nothing."""
     if value:
+        from dagferry_shared.airflowapi import address as airflow_address  # noqa: PLC0415 - few pods have one
+
         airflow_address.parse(value)
     return value
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
 from dagferry_puller.backoff import BackedOff
+from dagferry_puller.disktree import Made
 from dagferry_puller.download import download
 from dagferry_puller.exits import line_for
 from dagferry_puller.logs import log
@@ -21,10 +22,8 @@ from dagferry_shared.archive.reader import Limits
 from dagferry_shared.errors import Reason, Refused, StoreError
 from dagferry_shared.gittree import Mode, blob_id
 from dagferry_shared.layout import Layout
-from dagferry_shared.values import dataclass, field
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import BinaryIO
 
     from dagferry_puller.backoff import DigestBackoff
@@ -33,22 +32,8 @@ if TYPE_CHECKING:
     from dagferry_puller.recorder import Recorder
     from dagferry_puller.reuse import Base
     from dagferry_puller.root import Root
-    from dagferry_shared.gittree import Leaf
     from dagferry_shared.release import DeltaInfo, Release
     from dagferry_shared.store import BlobReader
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """A new tree under a temporary name.
-
-    Attributes:
-        leaves: its files and symlinks.
-        linked: ctime in nanoseconds of each file that is a hard link to the live version's.
-    """
-
-    leaves: dict[str, Leaf]
-    linked: Mapping[str, int] = field(default_factory=dict)
 
 
 class Patcher:
@@ -159,11 +144,11 @@ def _unchanged(base: Base, disk: DiskBase) -> Patched:
     return Patched(dict(base.leaves), links, frozenset(), base.tree, "", 0)
 
 
-def discard(staging: str, root: Root, base: Base | None) -> None:
+def discard(staging: str, root: Root, base: Base) -> None:
     """Remove a tree that did not get its name, and let the live version's keeper know of the links that go with it."""
-    if base is not None and base.linked:
+    if base.linked:
         base.relinked(base.linked)
     fsio.discard(staging, root.versions)
-    if base is not None and base.linked:
+    if base.linked:
         base.relinked(None)
         base.linked.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dagferry_shared.store.directory import DirectoryReader
 from dagferry_shared.store.url import parse_store_url
 
 if TYPE_CHECKING:
@@ -20,7 +19,9 @@ def open_reader(url: str) -> BlobReader:
     """
     parsed = parse_store_url(url)
     if parsed.scheme == "file":
+        from dagferry_shared.store.directory import DirectoryReader  # noqa: PLC0415 - each puller loads one of the two
+
         return DirectoryReader(parsed.bucket_or_path)
-    from dagferry_puller.s3reader import S3Reader  # noqa: PLC0415 - obstore is loaded only where it is used
+    from dagferry_puller.s3reader import S3Reader  # noqa: PLC0415
 
     return S3Reader(parsed.bucket_or_path, parsed.prefix)

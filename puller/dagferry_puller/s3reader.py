@@ -44,10 +44,11 @@ if TYPE_CHECKING:
 _SHOWN = 4096  # characters of an error text that are looked at; the text repeats the server's answer
 _SMALL_BYTES = 1 << 20  # an object that is read with the time of a small one, by the same client and connection
 _LINE = 200  # characters of such a text that are shown
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
-_ELAPSED = re.compile(r" in [0-9.]+(?:ns|µs|ms|s)\b")
-_STORE_TIME = re.compile(r"<ServerTime>(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</ServerTime>", re.ASCII)
+# In texts of errors; compiled when there is one.
+_STATUS = r"status code: (\d{3})"
+_CODE = r"<Code>([A-Za-z0-9.]{1,64})</Code>"
+_ELAPSED = r" in [0-9.]+(?:ns|µs|ms|s)\b"
+_STORE_TIME = r"<ServerTime>(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</ServerTime>"
 _HINTS = {  # by words in obstore's debug text
     "CaUsedAsEndEntity": "the server's certificate is itself a CA certificate, which is refused here: "
     "give the server a certificate of its own, signed by that CA",
@@ -262,7 +263,7 @@ def _error_for(error: Exception, what: str, *, conditional: bool) -> StoreError:
     status = _status(error, text)
     if status is None:
         return StoreUnreachable(f"cannot {what}: {_hint(error)}")
-    found = _CODE.search(text)
+    found = re.search(_CODE, text)
     code = found[1] if found else ""
     meant = error_for(status, code, what, conditional=conditional)
     return StoreDenied(f"{meant}{_clocks(text)}") if code == "RequestTimeTooSkewed" else meant
@@ -270,7 +271,7 @@ def _error_for(error: Exception, what: str, *, conditional: bool) -> StoreError:
 
 def _clocks(text: str) -> str:
     """Return both clocks, as far as the store tells its own (RGW does not); logs leave out what follows ", it is "."""
-    there = _STORE_TIME.search(text)
+    there = re.search(_STORE_TIME, text, re.ASCII)
     return f", it is {times.show(times.now())} here" + (f" and {there[1]} at the store" if there else "")
 
 
@@ -278,7 +279,7 @@ def _status(error: Exception, text: str) -> int | None:
     for kind, status in _STATUS_OF.items():
         if isinstance(error, kind):
             return status
-    answered = _STATUS.search(text)
+    answered = re.search(_STATUS, text)
     return int(answered[1]) if answered else None
 
 
@@ -289,5 +290,5 @@ def _hint(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     """Return what of obstore's long debug text is for people; the same each time, as a repeated line is logged once."""
-    line = _ELAPSED.sub("", str(error)[:_SHOWN].partition("\n")[0])
+    line = re.sub(_ELAPSED, "", str(error)[:_SHOWN].partition("\n")[0])
     return "".join(char if char.isprintable() else "?" for char in line)[:_LINE]

@@ -95,6 +95,8 @@ class Session:
             known, self._known = self._known, None  # while another owns the root, what we know gets old
             if self._lock is None:
                 return None
+            if self._watcher is not None:
+                self._watcher.forget()  # it holds descriptors of what it watched
             self.puller = Puller(self._settings, self._reader, volume, self._trust, self._recorder)
             self.puller.keeper.known = known
             self._recorder.update(role="owner")

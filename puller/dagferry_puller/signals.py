@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+from typing import NoReturn
 
 DONE = 0  # what the worker says; no signal has this number
 
@@ -24,6 +25,14 @@ def while_starting(*, success: bool) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: os._exit(0 if success else 128 + received))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, with a sync under way: it is safe to stop anywhere, a start repairs."""
+    from dagferry_puller import check  # noqa: PLC0415 - subprocess is not needed before
+
+    check.kill_running()
+    os._exit(code)
 
 
 class Inbox:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
 from dagferry_puller.disktree import scan
-from dagferry_puller.reuse import copy
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -145,6 +144,8 @@ def _children(fd: int) -> list[tuple[str, bool]]:
 
 def _unshare(parent: int, name: str) -> None:
     """Put a copy in the place of a file that other versions share; leaves the directory writable."""
+    from dagferry_puller.reuse import copy  # noqa: PLC0415 - a cold pod shares nothing
+
     os.fchmod(parent, stat.S_IMODE(os.fstat(parent).st_mode) | stat.S_IWUSR)
     temporary = fsio.random_name(fsio.TEMPORARY)
     try:

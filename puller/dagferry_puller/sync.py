@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from dagferry_puller import history
 from dagferry_puller.activate import Activator
 from dagferry_puller.backoff import BackedOff, DigestBackoff
 from dagferry_puller.keeper import Keeper
@@ -111,6 +110,8 @@ class Puller:
 
     def at_commit(self, commit: str) -> Outcome:
         """Bring the version of a commit live, out of the channel's signed history."""
+        from dagferry_puller import history  # noqa: PLC0415 - for this alone
+
         rules = self._begin()
         head = self._look(rules)
         self._remember(head)
@@ -267,7 +268,8 @@ class Puller:
     def _activate(self, rules: Rules, signed: Signed[Release]) -> None:
         before = self.keeper.version
         version, made = self._activator.activate(signed, self.keeper.base())
-        self.keeper.took(version, signed, rules, made)  # from here on it is live, whatever fails
+        stays = self._settings.mode == "run"
+        self.keeper.took(version, signed, rules, made if stays else None)  # from here on it is live, whatever fails
         self._volume.went_live(version)
         source = signed.content.source
         details = fields(version=version, ref=source.ref, before=before)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from dagferry_puller import disktree, fsio, retire, state
 from dagferry_puller.envelopes import Envelopes
-from dagferry_puller.glance import Glance
 from dagferry_puller.link import Link
 from dagferry_shared import names, times
 from dagferry_shared.errors import Refused
@@ -18,6 +17,7 @@ from dagferry_shared.values import replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from dagferry_puller.glance import Glance
     from dagferry_puller.options import Settings
     from dagferry_puller.root import Root
     from dagferry_shared.gittree import Leaf
@@ -86,6 +86,8 @@ class Volume:
             version: id.
             leaves: what was read of it, or written, if that is known.
         """
+        from dagferry_puller.glance import Glance  # noqa: PLC0415 - a cold pod's once looks at nothing again
+
         with suppress(OSError), self.opened(version) as fd:
             return None if fd is None else Glance(fd, leaves)
         return None

@@ -6,7 +6,6 @@ signatures sorted by key id, one for each key), so its digest names one document
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 from typing import TYPE_CHECKING
@@ -53,11 +52,9 @@ class Envelope:
         """Write the envelope's one encoding."""
         return strictjson.encode(
             {
-                "payload": base64.b64encode(self.payload).decode(),
+                "payload": _encode64(self.payload),
                 "payloadType": self.payload_type,
-                "signatures": [
-                    {"keyid": keyid, "sig": base64.b64encode(sig).decode()} for keyid, sig in self.signatures
-                ],
+                "signatures": [{"keyid": keyid, "sig": _encode64(sig)} for keyid, sig in self.signatures],
             }
         )
 
@@ -74,10 +71,14 @@ def sign(payload_type: str, payload: bytes, signers: Iterable[Signer]) -> Envelo
     return Envelope(payload_type, payload, tuple(sorted(signatures.items())))
 
 
+def _encode64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
 def _decode64(value: str, where: str) -> bytes:
     try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except ValueError as error:
         raise Refused(Reason.MALFORMED, f"{where} is not base64") from error
 
 

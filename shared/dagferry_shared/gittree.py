@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+_SHA256 = hashlib.sha256()
+
+
 class Mode(StrEnum):
     """What an entry is, as git writes it in a tree."""
 
@@ -18,16 +21,20 @@ class Mode(StrEnum):
     LINK = "120000"
 
 
-class Leaf(NamedTuple):  # there is one for each file of a tree: a dataclass takes three times as long to make
+# There is one for each file of a tree: a value class takes three times as long to make. Fields as annotations would be
+# compiled: 0.8 ms of each start.
+class Leaf(NamedTuple("Leaf", [("mode", Mode), ("blob", str)])):
     """A file or symlink of a tree: its mode and the id of its blob (a link's blob is its target)."""
 
-    mode: Mode
-    blob: str
+    __slots__ = ()
 
 
 def blob_hasher(size: int, algorithm: str = "sha256") -> hashlib._Hash:
     """Return a hash object that, fed ``size`` bytes of content, gives the blob's id."""
-    return hashlib.new(algorithm, b"blob %d\0" % size, usedforsecurity=algorithm != "sha1")
+    # Copying a fresh hash object is twice as fast as asking OpenSSL for one, and there is one for each file.
+    hasher = _SHA256.copy() if algorithm == "sha256" else hashlib.new(algorithm, usedforsecurity=algorithm != "sha1")
+    hasher.update(b"blob %d\0" % size)
+    return hasher
 
 
 def blob_id(data: bytes, algorithm: str = "sha256") -> str:

@@ -7,7 +7,6 @@ archive's root. A pattern that matches a directory takes all that is below it.
 
 from __future__ import annotations
 
-import fnmatch
 from typing import TYPE_CHECKING
 
 from dagferry_shared.errors import Reason, Refused
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAX_PATTERN = 200  # characters
+_SPECIAL = frozenset("*?[")
 
 
 def pattern(value: str, where: str) -> str:
@@ -30,6 +30,14 @@ def pattern(value: str, where: str) -> str:
     return word(value, where)
 
 
+def _fits(part: str, segment: str) -> bool:
+    if _SPECIAL.isdisjoint(segment):
+        return part == segment
+    import fnmatch  # noqa: PLC0415 - most refs of a trust file are plain names
+
+    return fnmatch.fnmatchcase(part, segment)
+
+
 def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
     at = 0  # the next segment
     after, held = -1, 0  # the segment after the last **, and the first part that ** does not hold
@@ -38,7 +46,7 @@ def _match(segments: Sequence[str], parts: Sequence[str]) -> bool:
         if at < len(segments) and segments[at] == "**":
             at += 1
             after, held = at, i
-        elif at < len(segments) and fnmatch.fnmatchcase(parts[i], segments[at]):
+        elif at < len(segments) and _fits(parts[i], segments[at]):
             at, i = at + 1, i + 1
         elif after >= 0:  # only the last ** ever has to take one part more: at most len(segments) * len(parts) steps
             held += 1
@@ -65,7 +73,7 @@ def covers(glob: str, path: str) -> bool:
     """Tell whether a selection pattern takes a path: it matches the path or a directory above it."""
     parts = path.split("/")
     if "/" not in glob:
-        return any(fnmatch.fnmatchcase(part, glob) for part in parts) if glob != "**" else True
+        return any(_fits(part, glob) for part in parts) if glob != "**" else True
     segments = _collapse(glob)
     return any(_match(segments, parts[:n]) for n in range(1, len(parts) + 1))
 

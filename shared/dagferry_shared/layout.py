@@ -6,8 +6,6 @@ import re
 
 from dagferry_shared.values import dataclass
 
-_HISTORY = re.compile(r"([1-9]\d{0,15})-([1-9]\d{0,15})\.json", re.ASCII)
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -55,5 +53,5 @@ class Layout:
 
 def history_position(key: str) -> tuple[int, int] | None:
     """Read (epoch, sequence) out of a history key; None for a key that is no history copy's."""
-    match = _HISTORY.fullmatch(key.rsplit("/", 1)[-1])
+    match = re.fullmatch(r"([1-9]\d{0,15})-([1-9]\d{0,15})\.json", key.rsplit("/", 1)[-1], re.ASCII)
     return (int(match[1]), int(match[2])) if match else None

@@ -7,7 +7,6 @@ fits ``Fields.text`` as well as an option of a command.
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING
 
 from dagferry_shared.errors import Reason, Refused
@@ -18,31 +17,41 @@ if TYPE_CHECKING:
 MAX_TEXT = 1000  # characters of a reason, an actor, a subject line
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_VERSION = re.compile(r"(?P<commit>[0-9a-f]{40}|[0-9a-f]{64})-(?P<release>[0-9a-f]{64})")
+_HEX = frozenset("0123456789abcdef")
 
 
-def _matching(pattern: re.Pattern[str], words: str) -> Callable[[str, str], str]:
+def _matching(matches: Callable[[str], object], words: str) -> Callable[[str, str], str]:
     def check(value: str, where: str) -> str:
-        if not pattern.fullmatch(value):
+        if not matches(value):
             raise Refused(Reason.MALFORMED, f"{where} {value[:80]!r} is not {words}")
         return value
 
     return check
 
 
-name = _matching(_NAME, "a name ([a-z0-9][a-z0-9._-]*, at most 63 characters)")
-sha256 = _matching(_SHA256, "a SHA-256 digest (64 hex digits)")
-commit = _matching(_COMMIT, "a full commit id (40 or 64 hex digits)")
-digest_or_commit = _matching(re.compile(f"{_COMMIT.pattern}"), "a full commit id or a release digest")
-channel_pattern = _matching(re.compile(r"[a-z0-9*][a-z0-9._*-]{0,62}"), "a channel name, or a pattern of one with *")
+def _is_digest(value: str) -> bool:
+    return len(value) == 64 and _HEX.issuperset(value)
+
+
+def _is_commit(value: str) -> bool:
+    return len(value) in {40, 64} and _HEX.issuperset(value)
+
+
+name = _matching(_NAME.fullmatch, "a name ([a-z0-9][a-z0-9._-]*, at most 63 characters)")
+sha256 = _matching(_is_digest, "a SHA-256 digest (64 hex digits)")
+commit = _matching(_is_commit, "a full commit id (40 or 64 hex digits)")
+digest_or_commit = _matching(_is_commit, "a full commit id or a release digest")
+channel_pattern = _matching(
+    re.compile(r"[a-z0-9*][a-z0-9._*-]{0,62}").fullmatch, "a channel name, or a pattern of one with *"
+)
 
 
 def is_safe_text(value: str) -> bool:
     """Tell whether a text has no control, bidi or surrogate characters: it can be shown as it is."""
     if value.isascii():
         return value.isprintable()  # here: no control character
+    import unicodedata  # noqa: PLC0415 - a megabyte that most pullers never look at
+
     return all(unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} for char in value)
 
 
@@ -75,7 +84,7 @@ def version_id(commit_id: str, release_digest: str) -> str:
 
 def split_version_id(value: str) -> tuple[str, str]:
     """Split a version id into commit and release digest; Refused(MALFORMED) if it is none."""
-    match = _VERSION.fullmatch(value)
-    if not match:
+    commit_id, _, release_digest = value.partition("-")
+    if not (_is_commit(commit_id) and _is_digest(release_digest)):
         raise Refused(Reason.MALFORMED, f"{value[:80]!r} is not a version id (<commit>-<release digest>)")
-    return match["commit"], match["release"]
+    return commit_id, release_digest

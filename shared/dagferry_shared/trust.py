@@ -5,7 +5,6 @@ Every field is required and unknown fields are refused: a typo must not switch a
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from typing import TYPE_CHECKING
 
@@ -109,7 +108,7 @@ class TrustFile:
         """
         if channel in self.channels:
             return self.channels[channel]
-        found = [pattern for pattern in self.channels if "*" in pattern and fnmatch.fnmatchcase(channel, pattern)]
+        found = [pattern for pattern in self.channels if "*" in pattern and globs.matches(pattern, channel)]
         if len(found) == 1:
             return self.channels[found[0]]
         if found:

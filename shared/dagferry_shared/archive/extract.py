@@ -28,6 +28,7 @@ class Extractor:
     def __init__(self, root: int, *, writable: bool = False) -> None:
         self._write = 0o200 if writable else 0
         self._parts: list[str] = []
+        self._above: str | None = None  # the directory of the last entry, if it is the one that is open
         self._open: list[int] = [os.dup(root)]
 
     def __enter__(self) -> Self:
@@ -49,6 +50,7 @@ class Extractor:
 
         A directory that is left gets its final mode, and may be come back to.
         """
+        self._above = None
         while self._parts != parents[: len(self._parts)]:
             self._leave()
         for part in parents[len(self._parts) :]:
@@ -62,21 +64,29 @@ class Extractor:
 
     def file(self, path: str, chunks: Iterator[bytes], *, executable: bool) -> None:
         """Create a file that was not there and write it."""
-        *parents, name = path.split("/")
-        fd = os.open(name, _CREATE, 0o600, dir_fd=self.directory(parents))
+        parent, name = self._place(path)
+        fd = os.open(name, _CREATE, 0o600, dir_fd=parent)
         try:
             for chunk in chunks:
-                view = memoryview(chunk)
-                while view:
-                    view = view[os.write(fd, view) :]
+                written = os.write(fd, chunk) if chunk else 0
+                while written < len(chunk):
+                    written += os.write(fd, memoryview(chunk)[written:])
             os.fchmod(fd, (0o555 if executable else 0o444) | self._write)
         finally:
             os.close(fd)
 
     def link(self, path: str, target: str) -> None:
         """Create a symlink that was not there."""
-        *parents, name = path.split("/")
-        os.symlink(target, name, dir_fd=self.directory(parents))
+        parent, name = self._place(path)
+        os.symlink(target, name, dir_fd=parent)
+
+    def _place(self, path: str) -> tuple[int, str]:
+        """Return the open directory of an entry, and its name there."""
+        above, _, name = path.rpartition("/")
+        if above != self._above:
+            self.directory(above.split("/") if above else [])
+            self._above = above
+        return self._open[-1], name
 
     def finish(self) -> None:
         """Give the directories that are still open their final mode."""

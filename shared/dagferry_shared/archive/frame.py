@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
-import zstandard
-
+from dagferry_shared.archive.zstd import zstd
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.values import dataclass
 
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_WINDOW = 8 * 1024 * 1024  # bytes
-CHUNK = 256 * 1024  # bytes of tar in one piece
+# Bytes of tar in one piece. More than 128 KiB would be mapped, page by page, for each piece anew.
+CHUNK = 64 * 1024
 _MAX_BLOCK = 128 * 1024  # bytes, RFC 8878 §3.1.1.2.4
 _HEADER_BYTES = 18  # the longest frame header
 _CHECKSUM_BYTES = 4
@@ -35,13 +35,13 @@ class Frame:
 def _parameters(head: bytes) -> tuple[Frame, int]:
     """Read the frame header; returns it and its length."""
     try:
-        found = zstandard.get_frame_parameters(head)
-        length = zstandard.frame_header_size(head)
-    except zstandard.ZstdError as error:
+        found = zstd.get_frame_parameters(head)
+        length = zstd.frame_header_size(head)
+    except zstd.ZstdError as error:
         raise _refuse("header is not one") from error
-    if head[:4] != zstandard.FRAME_HEADER or head[4] & 0b1000:
+    if head[:4] != zstd.FRAME_HEADER or head[4] & 0b1000:
         raise _refuse("is skippable or uses a reserved bit")
-    if found.content_size in {zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR}:
+    if found.content_size in {zstd.CONTENTSIZE_UNKNOWN, zstd.CONTENTSIZE_ERROR}:
         raise _refuse("does not tell its content size")
     if found.window_size > MAX_WINDOW:
         raise _refuse(f"needs a window of {found.window_size} bytes, allowed are {MAX_WINDOW}")
@@ -102,8 +102,8 @@ def decompress(source: BinaryIO, frame: Frame, prefix: bytes = b"") -> Iterator[
     Raises:
         Refused: BAD_ARCHIVE if it is damaged, or longer or shorter than its header says.
     """
-    known = zstandard.ZstdCompressionDict(prefix, dict_type=zstandard.DICT_TYPE_RAWCONTENT) if prefix else None
-    decoder = zstandard.ZstdDecompressor(dict_data=known, max_window_size=MAX_WINDOW)
+    known = zstd.ZstdCompressionDict(prefix, dict_type=zstd.DICT_TYPE_RAWCONTENT) if prefix else None
+    decoder = zstd.ZstdDecompressor(dict_data=known, max_window_size=MAX_WINDOW)
     reader = decoder.stream_reader(source, closefd=False)
     total = 0
     try:
@@ -112,7 +112,7 @@ def decompress(source: BinaryIO, frame: Frame, prefix: bytes = b"") -> Iterator[
             if total > frame.content_size:
                 raise _refuse("holds more than its header says")
             yield piece
-    except zstandard.ZstdError as error:
+    except zstd.ZstdError as error:
         raise _refuse("is damaged") from error
     if total != frame.content_size:
         raise _refuse("holds less than its header says")

@@ -140,13 +140,11 @@ def decode(block: bytes, pax: dict[bytes, bytes], raw: bytes) -> Header:
     if kind(block) not in {REGULAR, SYMLINK}:
         raise Refused(Reason.BAD_ARCHIVE, f"tar entry of type {kind(block)!r}: only files and symlinks are allowed")
     is_link = kind(block) == SYMLINK
-    header = Header(
-        path=pax.get(b"path", _text(block[0:100])),
-        executable=_octal(block[100:108], "mode") == 0o755 and not is_link,
-        size=_octal(block[124:136], "size"),
-        mtime=_octal(block[136:148], "mtime"),
-        target=pax.get(b"linkpath", _text(block[157:257])) if is_link else b"",
-    )
+    path = pax.get(b"path", _text(block[0:100]))
+    executable = _octal(block[100:108], "mode") == 0o755 and not is_link
+    size, mtime = _octal(block[124:136], "size"), _octal(block[136:148], "mtime")
+    target = pax.get(b"linkpath", _text(block[157:257])) if is_link else b""
+    header = Header(path, executable, size, mtime, target)
     if header.is_link and header.size:
         raise Refused(Reason.BAD_ARCHIVE, "symlink with content")
     if encode(header) != raw:

@@ -20,7 +20,7 @@ from dagferry_shared.values import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_END = b"\0" * (2 * tar.BLOCK)
+_WHOLE = 64 * 1024  # bytes of a file that is taken in one piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class Stream:
 
     def __init__(self, pieces: Iterable[bytes], max_bytes: int, *, digest: bool) -> None:
         self._pieces = iter(pieces)
-        self._buffer = memoryview(b"")
+        self._piece = b""
+        self._at = 0  # what comes before was taken
         self._max_bytes = max_bytes
         self._hash = hashlib.sha256() if digest else None
         self.taken = 0
@@ -82,10 +83,10 @@ class Stream:
 
     def some(self, most: int) -> bytes:
         """Return 1 to ``most`` bytes, or none at the end."""
-        if not self._buffer:
-            self._buffer = memoryview(next(self._pieces, b""))
-        piece = bytes(self._buffer[:most])
-        self._buffer = self._buffer[len(piece) :]
+        if self._at >= len(self._piece):
+            self._piece, self._at = next(self._pieces, b""), 0
+        piece = self._piece[self._at : self._at + most]
+        self._at += len(piece)
         self.taken += len(piece)
         if self.taken > self._max_bytes:
             raise Refused(Reason.TOO_LARGE, f"archive unpacks to more than {self._max_bytes} bytes")
@@ -104,7 +105,10 @@ class Stream:
 
     def exactly(self, size: int) -> bytes:
         """Return exactly ``size`` bytes; Refused if there are fewer."""
-        return b"".join(self.pieces(size))
+        if not size:
+            return b""
+        piece = self.some(size)
+        return piece if len(piece) == size else b"".join((piece, *self.pieces(size - len(piece))))
 
 
 @dataclass(slots=True)
@@ -173,10 +177,15 @@ def _take_file(stream: Stream, entry: tar.Header, path: str, sink: Sink) -> Leaf
             hasher.update(piece)
             yield piece
 
-    content = chunks()
-    sink.file(path, content, executable=entry.executable)
-    for _ in content:  # what the sink left
-        pass
+    if entry.size <= _WHOLE:  # almost all files: two generators for each would be a tenth of the work
+        whole = stream.exactly(entry.size)
+        hasher.update(whole)
+        sink.file(path, iter((whole,)), executable=entry.executable)
+    else:
+        content = chunks()
+        sink.file(path, content, executable=entry.executable)
+        for _ in content:  # what the sink left
+            pass
     if any(stream.exactly(tar.padding(entry.size))):
         raise Refused(Reason.BAD_ARCHIVE, f"padding of {path!r} is not zero")
     return Leaf(Mode.EXECUTABLE if entry.executable else Mode.FILE, hasher.hexdigest())

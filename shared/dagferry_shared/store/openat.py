@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_TEMPORARY = re.compile(r"\.tmp-[0-9a-f]{32}")
+_TEMPORARY = r"\.tmp-[0-9a-f]{32}"
 _ABANDONED_SECONDS = 24 * 3600.0  # without a byte: its writer was killed
 
 
@@ -96,7 +96,7 @@ def temporary(directory: int, source: BinaryIO) -> Iterator[str]:
 
 def _remove_abandoned(directory: int) -> None:
     """Remove the temporary files of writers that were killed."""
-    for name in filter(_TEMPORARY.fullmatch, os.listdir(directory)):
+    for name in (one for one in os.listdir(directory) if re.fullmatch(_TEMPORARY, one)):
         with suppress(OSError):  # somebody else's to remove, or removed by another writer
             if time.time() - os.stat(name, dir_fd=directory, follow_symlinks=False).st_mtime > _ABANDONED_SECONDS:
                 os.unlink(name, dir_fd=directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dagferry_puller import disktree, options
-from dagferry_puller import volume as volumes
+from dagferry_puller import glance as glances
 from dagferry_puller.glance import Glance
 from dagferry_puller.root import Root
 from dagferry_puller.volume import Volume
@@ -54,6 +55,54 @@ def test_every_change_shows(volume: Volume, tmp_path: Path, change: Change) -> N
     assert not volume.holds(VERSION, before)
 
 
+@pytest.mark.parametrize("change", CONTENT)
+def test_every_change_shows_in_a_tree_of_too_many_entries_to_hold(
+    volume: Volume, tmp_path: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glances, "_MOST_HELD", 2)
+    held = open_files()
+    test_every_change_shows(volume, tmp_path, change)
+    assert open_files() == held
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_entries_are_held_after_the_first_look_and_as_long_as_the_glance(volume: Volume) -> None:
+    none = open_files()
+    before = volume.glance(VERSION)
+    assert before
+    assert open_files() == none
+    assert volume.holds(VERSION, before)
+    entries = sum(1 for _ in version_of(volume).rglob("*"))
+    assert open_files() == none + entries
+    assert volume.holds(VERSION, before)
+    del before
+    assert open_files() == none
+
+
+def test_a_process_without_descriptors_left_looks_all_the_same(
+    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, none = volume.glance(VERSION), open_files()
+    assert before
+    real, left = os.open, [3]
+
+    def few(path: str, flags: int, *more: int, **named: int) -> int:
+        left[0] -= 1
+        if left[0] < 0 and flags & os.O_PATH:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", few)
+    assert volume.holds(VERSION, before)
+    assert volume.holds(VERSION, before)
+    assert open_files() == none
+    (version_of(volume) / DEEP).parent.chmod(0o700)
+    assert not volume.holds(VERSION, before)
+
+
 def test_reading_does_not_show(volume: Volume) -> None:
     before = volume.glance(VERSION)
     assert before
@@ -75,7 +124,7 @@ def test_version_that_is_not_there_or_cannot_be_looked_at_is_worth_a_whole_look(
     def failing(*_: object) -> Glance:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(volumes, "Glance", failing)
+    monkeypatch.setattr(glances, "Glance", failing)
     assert volume.glance(VERSION) is None
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
-from contextlib import contextmanager
+import re
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +182,6 @@ def test_tree_nested_without_end_is_left_and_told(here: int, tmp_path: Path, cap
         os.close(fd)
         fd = child
     os.close(fd)
-    logs.log.propagate = True
     with caplog.at_level(logging.WARNING):
         fsio.discard("deep", here)
     assert "by hand" in caplog.text
@@ -388,7 +389,6 @@ def test_bug_is_counted_logged_with_its_traceback_and_survived(caplog: pytest.Lo
     def broken() -> Outcome:
         raise ZeroDivisionError("oops")
 
-    logs.log.propagate = True
     recorder = Recorder(Status("1", "run", "b", "c", "s", "r", "l", "2026-01-01T00:00:00.000Z"))
     with caplog.at_level(logging.DEBUG):
         outcome = attempt.record(attempt.attempt(broken), recorder, logs.Complaints())
@@ -399,8 +399,8 @@ def test_bug_is_counted_logged_with_its_traceback_and_survived(caplog: pytest.Lo
 
 @contextmanager
 def captured(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    logs.log.propagate = True
-    with caplog.at_level(logging.DEBUG, logger=logs.log.name):
+    logs.log.to = None
+    with caplog.at_level(logging.DEBUG, logger=logs.NAME):
         yield caplog
 
 
@@ -416,16 +416,41 @@ def test_failure_that_repeats_is_told_once_an_hour(caplog: pytest.LogCaptureFixt
     assert levels.count(logging.DEBUG) == 98
 
 
-def test_traceback_and_fields_are_in_both_formats() -> None:
+def test_traceback_and_fields_are_in_both_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    error: Exception
     try:
         raise ValueError("inner")
-    except ValueError as error:
-        record = logs.log.makeRecord(
-            "x", logging.ERROR, "f", 1, "what %s", ("happened",), (type(error), error, error.__traceback__)
-        )
-    record.fields = {"version": "v", "none": None}
-    assert "what happened  version=v\nTraceback" in logs.TextFormatter().format(record)
-    assert '"traceback"' in logs.JsonFormatter().format(record)
+    except ValueError as caught:
+        error = caught
+    told = {"fields": {"version": "v", "none": None}}
+    try:
+        logs.configure("text", "info")
+        logs.log.debug("not %s", "this")
+        logs.log.error("what %s", "happened", extra=told, exc_info=error)
+        logs.configure("json", "error")
+        logs.log.warning("nor this")
+        logs.log.error("100 %", extra=told, exc_info=error)
+    finally:
+        logs.log.to = None
+    text, _, last = capsys.readouterr().err.rstrip("\n").rpartition("\n")
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z ERROR   what happened  version=v\nTraceback", text)
+    assert text.endswith("ValueError: inner")
+    document = json.loads(last)
+    assert (document["level"], document["message"], document["version"]) == ("error", "100 %", "v")
+    assert document["traceback"].endswith("ValueError: inner")
+
+
+def test_log_that_nobody_reads_any_more_stops_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as gone:
+        logs.log.to = gone
+        try:
+            logs.log.error("nobody hears this")
+        finally:
+            logs.log.to = None
+            with suppress(OSError):
+                gone.close()
 
 
 def test_histogram_counts_a_value_in_its_bucket() -> None:
