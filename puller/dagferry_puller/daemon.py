@@ -8,6 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from dagferry_puller import footprint
 from dagferry_puller.attempt import attempt, record
 from dagferry_puller.backoff import Backoff, jittered, uniform
 from dagferry_puller.exits import Exit
@@ -144,10 +145,13 @@ class Daemon:
         return Exit.OK
 
     def _work(self) -> None:
-        announced = False
+        announced, rested = False, False
         while not self._stopping:
             begun = self._clock.monotonic()
             outcome = self._look(announced=announced)
+            if outcome is Outcome.SWAPPED or not rested:
+                footprint.give_back_code()
+                rested = True
             delay = self._delay(outcome)
             if not self._stopping:
                 gap = min(MIN_GAP_SECONDS, self._period) - (self._clock.monotonic() - begun)

@@ -146,12 +146,11 @@ def replace(value: _T, /, **changes: Any) -> _T:
     """Return a copy with some fields changed, as ``dataclasses.replace`` does."""
     cls: Any = type(value)
     names = cls.__match_args__
-    for name in names:
-        if name not in changes:
-            changes[name] = getattr(value, name)
-    if len(changes) != len(names):
+    fields = dict(zip(names, value.__reduce__()[1], strict=True))  # each poll does this five times
+    fields.update(changes)
+    if len(fields) != len(names):
         raise TypeError(f"{cls.__name__} has no {', '.join(changes.keys() - set(names))}")
-    return cls(*[changes[name] for name in names])  # type: ignore[no-any-return]
+    return cls(*fields.values())  # type: ignore[no-any-return]
 
 
 def asdict(value: object) -> dict[str, Any]:

@@ -28,7 +28,9 @@ from support.moto_server import MotoServer
 QUICK = bool(os.environ.get("BENCH_QUICK"))
 RUNS = 3 if QUICK else 9
 IDLE_POLLS = 30
-IDLE_PERIOD = 0.1  # seconds: thirty polls in a few seconds; a poll costs the same at 5 s
+IDLE_PERIOD = 0.1  # seconds: thirty polls in a few seconds; at 5 s the caches are colder
+GROWTH_POLLS = (20, 100, 200) if QUICK else (100, 1_000, 10_000)
+GROWTH_PERIOD = 0.01  # seconds
 FILES, FILE_BYTES = 300, 3_000  # the small tree: 300 files, 0.9 MB
 DAGCTL = [sys.executable, "-m", "dagferry_publisher"]
 
@@ -108,7 +110,9 @@ def environment(work: Path, url: str, extra: dict[str, str]) -> dict[str, str]:
         "RELEASE_KEY": f"{work}/key.key",
         "POINTER_KEY": f"{work}/key.key",
     }
-    return {**os.environ, **extra, **{f"DAGFERRY_{name}": value for name, value in settings.items()}}
+    # A pod has none of them: a directory of certificates would be read by each client, and modules be compiled anew.
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("SSL_CERT_", "PYTHON"))}
+    return {**plain, **extra, **{f"DAGFERRY_{name}": value for name, value in settings.items()}}
 
 
 def cold_start(kind: str, work: Path, environ: dict[str, str]) -> list[Figure]:
@@ -145,6 +149,24 @@ def idle(kind: str, work: Path, environ: dict[str, str]) -> list[Figure]:
     ]
 
 
+def growth(kind: str, work: Path, environ: dict[str, str]) -> list[Figure]:
+    """Memory of a puller after more and more idle polls: it must not grow."""
+    figures = []
+    with Pod(work / f"growth-{kind}", environ, "--period", str(GROWTH_PERIOD)) as pod:
+        for count in GROWTH_POLLS:
+            end = time.monotonic() + 1800
+            while _polls(pod) < count:  # asked seldom: each question is a thread in the puller, and costs memory
+                if time.monotonic() > end:
+                    raise RuntimeError(f"no {count} polls in half an hour")
+                time.sleep(0.2 if count <= 100 else 2.0)
+            rss, pss = memory(pod.process.pid)
+            figures += [
+                Figure(f"{kind}: resident after {count} idle polls, RSS", "MiB", [rss]),
+                Figure(f"{kind}: resident after {count} idle polls, PSS", "MiB", [pss]),
+            ]
+    return figures
+
+
 def _polls(pod: Pod) -> int:
     total = 0.0
     for line in pod.get("/metrics").splitlines():
@@ -178,6 +200,7 @@ def measure(work: Path, stack: contextlib.ExitStack) -> list[Figure]:
         )
         figures += cold_start(kind, work, environ)
         figures += idle(kind, work, environ)
+        figures += growth(kind, work, environ)
     return figures
 
 

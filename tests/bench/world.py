@@ -103,7 +103,9 @@ class World:
         self._prepare()
 
     def _prepare(self) -> None:
-        kept = {name: value for name, value in git_environ().items() if not name.startswith(("AWS_", "DAGFERRY_"))}
+        # Neither has a pod SSL_CERT_DIR: with it each client reads a directory of certificates, also for http.
+        ours = ("AWS_", "DAGFERRY_", "SSL_CERT_")
+        kept = {name: value for name, value in git_environ().items() if not name.startswith(ours)}
         self.environ = {**kept, **self._server.environ}
         self._dagctl("keygen", "--out", "key")
         keys = ["--release-key", "key.pub", "--pointer-key", "key.pub", "--out", "trust.json"]
