@@ -137,9 +137,10 @@ def decode(block: bytes, pax: dict[bytes, bytes], raw: bytes) -> Header:
         pax: values of the pax header in front of it.
         raw: all bytes of this header as they came: pax block, records with padding, ustar block.
     """
-    if kind(block) not in {REGULAR, SYMLINK}:
-        raise Refused(Reason.BAD_ARCHIVE, f"tar entry of type {kind(block)!r}: only files and symlinks are allowed")
-    is_link = kind(block) == SYMLINK
+    what = kind(block)
+    if what not in {REGULAR, SYMLINK}:
+        raise Refused(Reason.BAD_ARCHIVE, f"tar entry of type {what!r}: only files and symlinks are allowed")
+    is_link = what == SYMLINK
     path = pax.get(b"path", _text(block[0:100]))
     executable = _octal(block[100:108], "mode") == 0o755 and not is_link
     size, mtime = _octal(block[124:136], "size"), _octal(block[136:148], "mtime")

