@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from dagferry_shared import cut, envelope, globs, pointer, release, times
+from dagferry_shared import envelope, globs, pointer, release, times
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.values import dataclass
 
@@ -109,6 +109,8 @@ class Rules:
 
     def cut(self, raw: bytes) -> Signed[Cut]:
         """Check where a history is said to begin: signatures (also by retired keys), form, bundle and channel."""
+        from dagferry_shared import cut  # noqa: PLC0415 - most pullers never walk the history
+
         parsed = envelope.parse(raw, "cut")
         signers = self._verify(parsed, self.entry.pointer, "cut", retired=True)
         content = cut.parse(parsed)
