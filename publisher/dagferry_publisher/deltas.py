@@ -104,6 +104,8 @@ def _read_base(target: Target, base: Sequence[Item], same: set[str]) -> tuple[_G
 
 def _delta(target: Target, base: Release, files: ExitStack) -> Delta | None:
     """Make one delta; None if it is too large to be of use, or its base is not in git as it was released."""
+    if base.dev:  # uncommitted work is in no git tree
+        return None
     source, packed = base.source, target.packed
     old = select(target.repo, source.commit, source.paths, source.selection)
     new = {item.path: item for item in target.items}

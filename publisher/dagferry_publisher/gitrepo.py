@@ -18,7 +18,7 @@ from dagferry_publisher.errors import NotFound, UsageError
 from dagferry_shared import names, times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _CHUNK = 256 * 1024  # bytes
@@ -64,7 +64,7 @@ class TreeEntry:
     path: bytes
 
 
-def _environment() -> dict[str, str]:
+def _nobodys_environment() -> dict[str, str]:
     environment = {key: value for key, value in os.environ.items() if key not in _FROM_HOOKS}
     return environment | {
         "LC_ALL": "C",
@@ -78,23 +78,30 @@ def _environment() -> dict[str, str]:
 class Repo:
     """A clone, bare repository or linked worktree on this machine.
 
+    Args:
+        path: a directory of it.
+        environ: what git gets besides, e.g. where more objects are.
+        options: of git itself, before each command.
+
     Raises (every method): UsageError if git itself fails, with its last line.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
         self.path = path
+        self._extra = dict(environ or {})
+        self._command = ["git", "-C", os.fspath(path), *options]
         if not path.is_dir():
             raise UsageError(f"--repo {path} is not a directory")
-        self._git("rev-parse", "--git-dir")
+        self.git("rev-parse", "--git-dir")
 
     def _run(self, *arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[bytes]:
-        command = ["git", "-C", os.fspath(self.path), *arguments]
+        command = [*self._command, *arguments]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
             # A group of its own where it may hang: a transport that git started must not outlive it.
             process = subprocess.Popen(
                 command,
-                env=_environment(),
+                env=self._environment(),
                 stdin=nothing,
                 stdout=pipe,
                 stderr=pipe,
@@ -111,7 +118,15 @@ class Repo:
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
-    def _git(self, *arguments: str) -> bytes:
+    def _environment(self) -> dict[str, str]:
+        return _nobodys_environment() | self._extra
+
+    def git(self, *arguments: str) -> bytes:
+        """Run git and return what it prints.
+
+        Raises:
+            UsageError: it failed.
+        """
         done = self._run(*arguments)
         if done.returncode:
             lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
@@ -129,7 +144,7 @@ class Repo:
 
     def commit_info(self, commit: str) -> CommitInfo:
         """Return who made a commit, when, and its first line."""
-        raw = self._git(
+        raw = self.git(
             "show", "-s", "--no-show-signature", "--encoding=UTF-8", "--format=%ct%x00%an <%ae>%x00%s", commit
         )
         seconds, author, subject = raw.decode(errors="replace").rstrip("\n").split("\0", 2)
@@ -142,13 +157,13 @@ class Repo:
         name = f"{commit}^{{tree}}" if path == "." else f"{commit}:{path}"
         done = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", name)
         oid = done.stdout.decode().strip()
-        if done.returncode or self._git("cat-file", "-t", oid).strip() != b"tree":
+        if done.returncode or self.git("cat-file", "-t", oid).strip() != b"tree":
             raise NotFound(f"no directory {path!r} in commit {commit[:12]}; see: git ls-tree -d {commit[:12]}")
         return oid
 
     def entries(self, tree: str) -> Iterator[TreeEntry]:
         """Yield everything below a tree, paths relative to it."""
-        for row in self._git("ls-tree", "-r", "-z", "-l", "--full-tree", tree).split(b"\0")[:-1]:
+        for row in self.git("ls-tree", "-r", "-z", "-l", "--full-tree", tree).split(b"\0")[:-1]:
             facts, _, path = row.partition(b"\t")
             mode, _, oid, size = facts.decode().split()
             if size == "BAD":  # git's word, without an error
@@ -161,9 +176,9 @@ class Repo:
             entries = list(wanted)
             ids.write(b"".join(f"{entry.oid}\n".encode() for entry in entries))
             ids.seek(0)
-            command = ["git", "-C", os.fspath(self.path), "cat-file", "--batch", "--buffer"]
+            command = [*self._command, "cat-file", "--batch", "--buffer"]
             with subprocess.Popen(
-                command, env=_environment(), stdin=ids, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                command, env=self._environment(), stdin=ids, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             ) as process:
                 assert process.stdout is not None  # noqa: S101 - for the type checker
                 try:
@@ -174,7 +189,7 @@ class Repo:
 
     def is_shallow(self) -> bool:
         """Tell whether the history is cut somewhere."""
-        return self._git("rev-parse", "--is-shallow-repository").strip() == b"true"
+        return self.git("rev-parse", "--is-shallow-repository").strip() == b"true"
 
     def _has(self, commit: str) -> bool:
         return self._run("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0

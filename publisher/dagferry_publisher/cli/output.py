@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 SHORT = 12  # hex digits of a commit shown to people
 
 
+def shown_commit(commit: str, *, dev: bool) -> str:
+    """Shorten a commit for people; ``+dev`` says that what is meant is uncommitted work on top of it."""
+    return commit[:SHORT] + ("+dev" if dev else "")
+
+
 class Output:
     """Where a command's result goes. Nothing from the store is ever taken for markup."""
 
@@ -56,11 +61,12 @@ class Output:
         self._people.show_table(columns, rows, styles)
 
 
-def pointer_line(content: Pointer) -> str:
-    """Say in one line where a channel is."""
+def pointer_line(content: Pointer, *, dev: bool = False) -> str:
+    """Say in one line where a channel is; ``dev``: at uncommitted work."""
     held = f", HELD by {content.held.actor} ({content.held.reason or 'no reason given'})" if content.held else ""
     position = f"{content.epoch}-{content.sequence}"
-    return f"{content.bundle}/{content.channel} is at commit {content.commit[:SHORT]}, sequence {position}{held}"
+    commit = shown_commit(content.commit, dev=dev)
+    return f"{content.bundle}/{content.channel} is at commit {commit}, sequence {position}{held}"
 
 
 def show_outcome(out: Output, outcome: Outcome, told: Sequence[Told] = ()) -> None:
@@ -73,7 +79,7 @@ def show_outcome(out: Output, outcome: Outcome, told: Sequence[Told] = ()) -> No
         verb = "done" if outcome.changed else "unchanged"
         out.line(f"{outcome.action}: {verb}", "green" if outcome.changed else "yellow")
         if outcome.pointer:
-            out.line(pointer_line(outcome.pointer.content))
+            out.line(pointer_line(outcome.pointer.content, dev=outcome.dev))
         if outcome.note:
             out.line(outcome.note)
         if any(one.ok for one in told):

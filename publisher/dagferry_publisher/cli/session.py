@@ -74,6 +74,10 @@ class Cli:
             self._make_patient(self._remover)
         return self._remover
 
+    def renew_patience(self) -> None:
+        """Wait for a store that is away as if it had never been: for a command that goes on after it gave up."""
+        self._make_patient(self._store)
+
     def _make_patient(self, opened: object) -> None:
         if isinstance(opened, Patient):
             opened.patience = Patience(self._store_wait(), self.out.progress)

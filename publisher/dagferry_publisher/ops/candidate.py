@@ -29,11 +29,27 @@ if TYPE_CHECKING:
 
     from dagferry_publisher.chain import Chain
     from dagferry_publisher.gitrepo import Repo
+    from dagferry_publisher.tree import Item
     from dagferry_shared.keys import Signer
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.rules import Signed
 
 _EQUAL_SEARCH = 256  # entries of the history looked through for an equal release
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Uncommitted work on top of a commit: it makes a dev release.
+
+    Attributes:
+        items: what is packed, instead of what the commit has.
+        author: who did it.
+        subject: what differs from the commit, in words.
+    """
+
+    items: Sequence[Item]
+    author: str
+    subject: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,7 @@ class PublishRequest:
         force: publish although the commit does not descend from the newest one; overrides nothing else.
         level: of zstd.
         deltas: from so many trees, the newest of the channel, deltas are made.
+        work: uncommitted work on top of the commit; None: the commit itself.
     """
 
     repo: Repo
@@ -65,6 +82,7 @@ class PublishRequest:
     force: bool = False
     level: int = DEFAULT_LEVEL
     deltas: int = DEFAULT_DELTAS
+    work: Work | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +125,8 @@ def prepare(
     """
     info = request.repo.commit_info(request.commit)
     mtime = int(info.committed.timestamp())
-    items = select(request.repo, request.commit, request.paths, request.selection)
+    work = request.work
+    items = work.items if work else select(request.repo, request.commit, request.paths, request.selection)
     file: BinaryIO = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is one
     packed = pack(request.repo, items, mtime, file, level=request.level)
     made_from = Target(request.repo, items, mtime, packed, request.level)
@@ -119,8 +138,8 @@ def prepare(
         paths=request.paths,
         selection=request.selection,
         committed=times.show(info.committed),
-        author=info.author,
-        subject=info.subject,
+        author=work.author if work else info.author,
+        subject=work.subject if work else info.subject,
     )
     archive = ArchiveInfo(
         packed.sha256,
@@ -136,6 +155,7 @@ def prepare(
         archive=archive,
         builder=request.builder,
         created=times.show(times.now()),
+        dev=work is not None,
     )
     raw = envelope.sign(release.PAYLOAD_TYPE, made.payload(), signers).encode()
     chain.rules.release(raw, digest=envelope.digest(raw), commit=request.commit, new=True)

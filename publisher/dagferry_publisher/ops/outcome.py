@@ -26,6 +26,7 @@ class Outcome:
         pointer: the live pointer after it; None for a dry run on a new channel.
         note: one line for a person, e.g. what a later resume would deploy.
         dry_run: nothing was written; the note says what would have been.
+        dev: what was published is uncommitted work.
     """
 
     action: str
@@ -33,6 +34,7 @@ class Outcome:
     pointer: Signed[Pointer] | None
     note: str = ""
     dry_run: bool = False
+    dev: bool = False
 
     def as_json(self) -> dict[str, Json]:
         """Return the document that ``--json`` prints."""
@@ -40,6 +42,7 @@ class Outcome:
             "action": self.action,
             "changed": self.changed,
             "dry_run": self.dry_run,
+            "dev": self.dev,
             "note": self.note,
             "pointer": pointer_json(self.pointer.content) if self.pointer else None,
         }

@@ -31,13 +31,15 @@ def refuse_if_held(content: Pointer | None, channel: str) -> None:
 
 
 def next_tip(chain: Chain, head: Signed[Pointer] | None, promoted: Release) -> str:
-    """Return the target's new tip: a commit that was here before is not its newest.
+    """Return the target's new tip: a commit that was here before is not its newest, and uncommitted work is of none.
 
     Where older history was pruned, a commit that was made before what is left of it may have been here.
     """
     commit = promoted.source.commit
     if head is None:
         return commit
+    if promoted.dev:
+        return head.content.tip
     for entry in chain.walk(head):
         if entry.content.commit == commit:
             return head.content.tip

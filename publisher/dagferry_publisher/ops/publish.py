@@ -6,12 +6,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from dagferry_publisher.devmarks import is_dev
 from dagferry_publisher.errors import AncestryUnknown, Conflict
 from dagferry_publisher.gitrepo import Ancestry
 from dagferry_publisher.ops import candidate as candidates
 from dagferry_publisher.ops.operation import apply
 from dagferry_publisher.ops.promote import refuse_if_held
 from dagferry_publisher.transaction import Move
+from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.pointer import Action
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from dagferry_publisher.transaction import Writer
     from dagferry_shared.keys import Signer
     from dagferry_shared.pointer import Pointer
-    from dagferry_shared.rules import Signed
+    from dagferry_shared.rules import Rules, Signed
 
 _NOTHING_CHANGED = "it is live already; nothing changed"
 
@@ -54,6 +56,16 @@ def check_descends(repo: Repo, tip: str, commit: str) -> None:
         )
 
 
+def refuse_unless_allowed(rules: Rules) -> None:
+    """Refuse (DEV_RELEASE) to make a dev release for a channel whose trust entry takes none."""
+    if not rules.entry.allow_dev:
+        raise Refused(
+            Reason.DEV_RELEASE,
+            f"channel {rules.channel} takes no uncommitted work: use one whose trust entry says allow_dev (dagctl "
+            "trust init --allow-dev), or commit, and publish the commit",
+        )
+
+
 def publish(
     chain: Chain,
     request: PublishRequest,
@@ -63,7 +75,10 @@ def publish(
     dry_run: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Make a commit live on a channel.
+    """Make a commit live on a channel, or uncommitted work on top of it.
+
+    Uncommitted work need not descend from anything: it is newer than what was published, whatever it is based on. It
+    leaves ``tip`` where it was, as no commit was published. On a held channel it is not even uploaded.
 
     Args:
         chain: the channel.
@@ -80,7 +95,10 @@ def publish(
         Refused: the trust rules, or the archive's, forbid it.
     """
     head, _ = chain.verified_head()
-    if head and not request.force and head.content.commit != request.commit:
+    if request.work:
+        refuse_unless_allowed(chain.rules)
+        refuse_if_held(head.content if head else None, chain.channel)
+    elif head and not request.force and head.content.commit != request.commit:
         check_descends(request.repo, head.content.tip, request.commit)
     with ExitStack() as files:
         progress(f"packing {', '.join(request.paths)} at {request.commit[:12]}")
@@ -98,7 +116,14 @@ def publish(
             candidates.upload(chain, candidate)
             outcome = apply(chain, writer, Action.PUBLISH, decide, dry_run=False)
             candidates.upload_again_if_gone(chain, candidate)
+    if request.work:
+        outcome = replace(outcome, dev=True, note=outcome.note or request.work.subject)
     return outcome if outcome.changed else replace(outcome, note=_NOTHING_CHANGED)
+
+
+def _replaces_work(chain: Chain, head: Signed[Pointer], commit: str) -> bool:
+    """Tell whether what is live is uncommitted work on top of the newest commit: that itself may replace it."""
+    return head.content.commit == head.content.tip == commit and is_dev(chain, head.content)
 
 
 def _decision(
@@ -107,9 +132,11 @@ def _decision(
     def decide(head: Signed[Pointer] | None) -> Move | None:
         if candidates.is_live(chain, head, candidate.release):
             return None
-        if head and not request.force:
+        free = request.force or request.work
+        if head and not free and not _replaces_work(chain, head, request.commit):
             check_descends(request.repo, head.content.tip, request.commit)
         refuse_if_held(head.content if head else None, chain.channel)
-        return Move(Action.PUBLISH, candidate.envelope.sha256, request.commit, request.commit, None, request.reason)
+        tip = head.content.tip if head and request.work else request.commit
+        return Move(Action.PUBLISH, candidate.envelope.sha256, request.commit, tip, None, request.reason)
 
     return decide
