@@ -140,6 +140,16 @@ def _entry_words(name: str, entry: ChannelTrust) -> Iterator[str]:
         yield f"  warning: {shown} signs both: whoever has it brings in new code and makes it live"
 
 
+def _dev_warnings(name: str, trust: TrustFile) -> Iterator[str]:
+    """Say where a key that signs uncommitted work also signs what protected channels take."""
+    entry = trust.channels[name]
+    for other, protected in sorted(trust.channels.items()):
+        shared = sorted(set(entry.release.keys) & set(protected.release.keys))
+        if entry.allow_dev and not protected.allow_dev and shared:
+            keys = ", ".join(keyid[:16] for keyid in shared)
+            yield f"  warning: {keys} signs releases of channel {other}, too: give developers a key of their own"
+
+
 def explain(trust: TrustFile) -> list[str]:
     """Say in words what a trust file allows, a line each."""
     lines = [f"bundle {trust.bundle}, epoch {trust.epoch}"]
@@ -149,5 +159,6 @@ def explain(trust: TrustFile) -> list[str]:
         lines.append(f"a pointer may be used for {trust.max_ttl} s after it was issued, and must have an expiry")
     for name in sorted(trust.channels):
         lines.extend(_entry_words(name, trust.channels[name]))
+        lines.extend(_dev_warnings(name, trust))
     lines.extend(f"revoked: {what}" for what in sorted(trust.revoked))
     return lines

@@ -33,6 +33,7 @@ def live_info(keeper: Keeper, live: Live | None, pointer: Signed[Pointer] | None
         repository=content.source.repository,
         ref=content.source.ref,
         since=live.since if live and live.version == keeper.version else None,
+        dev=content.dev,
     )
     if pointer is None or pointer.content.version != keeper.version:
         return info

@@ -77,6 +77,7 @@ class LiveInfo:
         held: whether the channel is held.
         issued: of that pointer.
         expires: instant after which it is not activated any more, None: never.
+        dev: whether it is uncommitted work.
     """
 
     version: str
@@ -95,6 +96,7 @@ class LiveInfo:
     held: bool = False
     issued: str | None = None
     expires: str | None = None
+    dev: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dagferry_publisher.cli.command import env_help
-from dagferry_publisher.cli.output import SHORT
+from dagferry_publisher.cli.output import shown_commit
 from dagferry_publisher.errors import UsageError
 from dagferry_publisher.fleet import judge
 from dagferry_publisher.fleet.judge import Row, State
@@ -131,6 +131,7 @@ def row_json(row: Row) -> dict[str, object]:
         "channel": status.channel if status else None,
         "version": live.version if live else None,
         "commit": live.commit if live else None,
+        "dev": live.dev if live else None,
         "epoch": position[0] if position else None,
         "sequence": position[1] if position else None,
         "live_since": live.since if live else None,
@@ -152,6 +153,7 @@ def view_json(view: View) -> dict[str, object]:
             "epoch": reference.position[0],
             "sequence": reference.position[1],
             "commit": reference.commit,
+            "dev": reference.dev,
             "issued": reference.issued,
             "held": reference.held,
             "from": "store" if reference.of_store else "pods",
@@ -178,7 +180,7 @@ def channel_lines(view: View) -> list[str]:
     lines = []
     for (bundle, channel), reference in sorted(view.references.items()):
         where = f"{reference.position[0]}-{reference.position[1]}"
-        commit = f"commit {reference.commit[:SHORT]}, " if reference.commit else ""
+        commit = f"commit {shown_commit(reference.commit, dev=reference.dev)}, " if reference.commit else ""
         held = ", HELD" if reference.held else ""
         by = "" if reference.of_store else " (by what its pods say)"
         lines.append(f"{bundle}/{channel} is at {commit}sequence {where}{held}{by}")
@@ -198,7 +200,7 @@ def cells(row: Row) -> tuple[str, ...]:
         status.host or "",
         status.channel,
         row.state,
-        live.commit[:SHORT] if live else "",
+        shown_commit(live.commit, dev=live.dev) if live else "",
         position,
         live.since.replace("T", " ")[:19] if live and live.since else "",
         _lag(row),

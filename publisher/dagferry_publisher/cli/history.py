@@ -9,8 +9,9 @@ import typer
 
 from dagferry_publisher.chain import Chain, Entry
 from dagferry_publisher.cli.command import TARGET, command
-from dagferry_publisher.cli.output import SHORT, Output
+from dagferry_publisher.cli.output import SHORT, Output, shown_commit
 from dagferry_publisher.cli.session import Cli
+from dagferry_publisher.devmarks import dev_releases
 from dagferry_publisher.diff import Change, diff
 from dagferry_publisher.ops.outcome import pointer_json
 from dagferry_publisher.ops.rollback import named_target
@@ -18,7 +19,7 @@ from dagferry_shared import envelope, release
 from dagferry_shared.errors import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.release import Release
@@ -57,11 +58,12 @@ def release_json(digest: str, content: Release) -> dict[str, Json]:
     }
 
 
-def _entry_json(entry: Entry) -> dict[str, Json]:
-    return {**pointer_json(entry.content), "problem": str(entry.problem) if entry.problem else None}
+def _entry_json(entry: Entry, dev: Collection[str]) -> dict[str, Json]:
+    problem = str(entry.problem) if entry.problem else None
+    return {**pointer_json(entry.content), "dev": entry.content.release in dev, "problem": problem}
 
 
-def _entry_row(entry: Entry, *, live: bool) -> tuple[str, ...]:
+def _entry_row(entry: Entry, dev: Collection[str], *, live: bool) -> tuple[str, ...]:
     content = entry.content
     state = "live" if live else ""
     if content.held:
@@ -70,7 +72,8 @@ def _entry_row(entry: Entry, *, live: bool) -> tuple[str, ...]:
         state = f"{state} NOT VERIFIED ({entry.problem.reason})".strip()
     position = f"{content.epoch}-{content.sequence}"
     when = content.issued.replace("T", " ")[:19]
-    return position, when, content.action, content.commit[:SHORT], content.actor, state, content.reason
+    commit = shown_commit(content.commit, dev=content.release in dev)
+    return position, when, content.action, commit, content.actor, state, content.reason
 
 
 def _register_history(app: typer.Typer) -> None:
@@ -85,15 +88,16 @@ def _register_history(app: typer.Typer) -> None:
         """
         chain = cli.chain()
         entries = list(itertools.islice(chain.walk(chain.live()), limit))
+        dev = dev_releases(chain, (entry.content for entry in entries))
 
         def show() -> None:
-            rows = [_entry_row(entry, live=index == 0) for index, entry in enumerate(entries)]
+            rows = [_entry_row(entry, dev, live=index == 0) for index, entry in enumerate(entries)]
             cli.out.table(("sequence", "issued (UTC)", "action", "commit", "actor", "state", "reason"), rows)
 
         document = {
             "bundle": chain.layout.bundle,
             "channel": chain.channel,
-            "entries": [_entry_json(e) for e in entries],
+            "entries": [_entry_json(e, dev) for e in entries],
         }
         cli.out.emit(document, show)
 
@@ -145,7 +149,7 @@ def _release_row(digest: str, content: Release | None, live: str) -> tuple[str, 
     source, archive = content.source, content.archive
     mark = " *" if digest == live else ""
     created = content.created.replace("T", " ")[:19]
-    facts = source.commit[:SHORT], source.ref, created, str(archive.files), str(archive.size)
+    facts = shown_commit(source.commit, dev=content.dev), source.ref, created, str(archive.files), str(archive.size)
     return digest[:SHORT] + mark, *facts, source.author, source.subject
 
 
@@ -169,16 +173,19 @@ def _register_show(app: typer.Typer) -> None:
         content = chain.release_of(target).content
         moves = [entry for entry in entries if entry.content.release == target.release]
         facts = release_json(target.release, content)
+        dev = {target.release} if content.dev else set()
 
         def show() -> None:
+            if content.dev:
+                cli.out.line("a dev release: uncommitted work on top of the commit, which no CI has seen", "yellow")
             for key, value in facts.items():
                 cli.out.line(f"{key:<11} {_words(value)}")
             cli.out.table(
                 ("sequence", "issued (UTC)", "action", "commit", "actor", "state", "reason"),
-                [_entry_row(entry, live=entry is entries[0]) for entry in moves],
+                [_entry_row(entry, dev, live=entry is entries[0]) for entry in moves],
             )
 
-        cli.out.emit({**facts, "entries": [_entry_json(entry) for entry in moves]}, show)
+        cli.out.emit({**facts, "entries": [_entry_json(entry, dev) for entry in moves]}, show)
 
 
 def _words(value: Json) -> str:

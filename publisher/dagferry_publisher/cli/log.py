@@ -18,9 +18,10 @@ from dagferry_publisher.chain import Chain
 from dagferry_publisher.cli.command import TARGET, command
 from dagferry_publisher.cli.exits import describe
 from dagferry_publisher.cli.fleet import seconds_of
-from dagferry_publisher.cli.output import SHORT
+from dagferry_publisher.cli.output import shown_commit
 from dagferry_publisher.cli.progress import Progress
 from dagferry_publisher.cli.session import Cli
+from dagferry_publisher.devmarks import dev_releases
 from dagferry_publisher.errors import FoundProblems, UsageError
 from dagferry_publisher.ops.outcome import pointer_json
 from dagferry_shared import times
@@ -28,7 +29,7 @@ from dagferry_shared.errors import DagferryError, StoreDenied
 from dagferry_shared.rules import Rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from dagferry_publisher.chain import Entry
     from dagferry_publisher.journal import Filter
@@ -55,18 +56,25 @@ _Commit = Annotated[
 COLUMNS = ("issued (UTC)", "channel", "sequence", "action", "commit", "actor", "state", "reason")
 
 
-def _row(entry: Entry) -> tuple[str, ...]:
+def _row(entry: Entry, dev: Collection[str]) -> tuple[str, ...]:
     content = entry.content
     state = "held" if content.held else ""
     if entry.problem:
         state = f"{state} NOT VERIFIED ({entry.problem.reason})".strip()
     where, when = f"{content.epoch}-{content.sequence}", content.issued.replace("T", " ")[:19]
-    return when, content.channel, where, content.action, content.commit[:SHORT], content.actor, state, content.reason
+    commit = shown_commit(content.commit, dev=content.release in dev)
+    return when, content.channel, where, content.action, commit, content.actor, state, content.reason
 
 
-def _json_line(entry: Entry) -> str:
-    problem = str(entry.problem) if entry.problem else None
-    return json.dumps({**pointer_json(entry.content), "problem": problem}, ensure_ascii=False) + "\n"
+def _json_line(entry: Entry, dev: Collection[str]) -> str:
+    marks = {"dev": entry.content.release in dev, "problem": str(entry.problem) if entry.problem else None}
+    return json.dumps({**pointer_json(entry.content), **marks}, ensure_ascii=False) + "\n"
+
+
+def _marks(chains: Sequence[Chain], entries: Sequence[Entry]) -> frozenset[str]:
+    """Return the entries' releases that are uncommitted work."""
+    of = {chain.channel: [e.content for e in entries if e.content.channel == chain.channel] for chain in chains}
+    return frozenset().union(*(dev_releases(chain, of[chain.channel]) for chain in chains))
 
 
 def _warn(cli: Cli, channel: str, error: DagferryError) -> None:
@@ -92,11 +100,11 @@ def _chains(cli: Cli) -> list[Chain]:
     return [Chain(cli.store, Rules(trust, channel)) for channel in known]
 
 
-def _show(cli: Cli, entries: Sequence[Entry]) -> None:
+def _show(cli: Cli, entries: Sequence[Entry], dev: Collection[str]) -> None:
     if cli.out.as_json:
-        sys.stdout.writelines(map(_json_line, entries))
+        sys.stdout.writelines(_json_line(entry, dev) for entry in entries)
     else:
-        cli.out.table(COLUMNS, map(_row, entries))
+        cli.out.table(COLUMNS, (_row(entry, dev) for entry in entries))
 
 
 class _Follow:
@@ -109,7 +117,7 @@ class _Follow:
     """
 
     def __init__(self, cli: Cli, chains: Sequence[Chain], wanted: Filter) -> None:
-        self._cli, self._wanted = cli, wanted
+        self._cli, self._chains, self._wanted = cli, chains, wanted
         self._followers = {chain.channel: journal.Follower([chain]) for chain in chains}
         self._said: dict[str, str] = {}  # what is wrong with a channel is said once
         self._shown: set[str] = set()
@@ -128,13 +136,15 @@ class _Follow:
 
     def show(self, entries: Iterable[Entry]) -> None:
         """Print the wanted entries, each once."""
-        for entry in entries:
-            if self._wanted.accepts(entry.content) and entry.payload_digest not in self._shown:
+        wanted = [entry for entry in entries if self._wanted.accepts(entry.content)]
+        dev = _marks(self._chains, wanted)
+        for entry in wanted:
+            if entry.payload_digest not in self._shown:
                 self._shown.add(entry.payload_digest)
                 if self._cli.out.as_json:
-                    sys.stdout.write(_json_line(entry))
+                    sys.stdout.write(_json_line(entry, dev))
                 else:
-                    self._cli.out.line("  ".join(filter(None, _row(entry))))
+                    self._cli.out.line("  ".join(filter(None, _row(entry, dev))))
         sys.stdout.flush()
 
     def run(self, interval: float) -> None:
@@ -220,6 +230,6 @@ def register(app: typer.Typer) -> None:
                 following.show(reversed(entries))
                 following.run(pause)
             return
-        _show(cli, entries)
+        _show(cli, entries, _marks(chains, entries))
         if broken:
             raise FoundProblems(f"the chain of {', '.join(broken)} is not whole: dagctl verify says more")

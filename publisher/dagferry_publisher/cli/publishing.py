@@ -77,7 +77,7 @@ class Given:
         return PublishRequest(
             repo=clone,
             commit=commit,
-            ref=_ref(settings, source.ref, clone, commit),
+            ref=_ref(settings, source.ref, clone, commit, otherwise="HEAD" if dev else None),
             repository=_repository(settings, source.repository, clone),
             paths=self.paths(settings, entry),
             selection=_selection(settings, source.include, source.exclude, entry.selection),
@@ -89,9 +89,9 @@ class Given:
         )
 
 
-def _ref(settings: Settings, given: str | None, repo: Repo, commit: str) -> str:
+def _ref(settings: Settings, given: str | None, repo: Repo, commit: str, otherwise: str | None) -> str:
     setting = settings.find("ref", given)
-    ref = setting.value[0] if setting else repo.branch_at(commit)
+    ref = setting.value[0] if setting else repo.branch_at(commit) or otherwise
     if not ref:
         raise UsageError("--ref is needed: the commit is not on the branch that is checked out")
     return names.word(ref, "--ref")

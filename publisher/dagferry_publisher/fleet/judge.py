@@ -52,6 +52,7 @@ class Reference:
         issued: when the pointer was signed.
         held: whether the channel is held.
         of_store: whether the store's verified pointer says so, else the newest that a pod has accepted.
+        dev: whether the release is uncommitted work.
     """
 
     position: Position
@@ -61,6 +62,7 @@ class Reference:
     issued: str | None
     held: bool
     of_store: bool
+    dev: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def reference_of(statuses: Iterable[PodStatus]) -> Reference | None:
     live = next((one for one in at_it if one.position == newest), None)
     if live is None:
         return Reference(newest, pointer, None, None, None, held=False, of_store=False)
-    return Reference(newest, pointer, live.release, live.commit, live.issued, live.held, of_store=False)
+    return Reference(newest, pointer, live.release, live.commit, live.issued, live.held, of_store=False, dev=live.dev)
 
 
 def _digests(statuses: Sequence[PodStatus], reference: Reference | None) -> dict[Position, set[str]]:

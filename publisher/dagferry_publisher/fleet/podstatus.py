@@ -29,6 +29,7 @@ class Live:
         pointer: payload digest of that pointer.
         issued: when it was signed.
         held: whether the channel is held there.
+        dev: whether it is uncommitted work; older pullers do not say.
     """
 
     version: str
@@ -39,6 +40,7 @@ class Live:
     pointer: str | None
     issued: str | None
     held: bool
+    dev: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ def _live(fields: Fields) -> Live:
         pointer=fields.optional_text("pointer", names.sha256),
         issued=fields.optional_text("issued", times.instant),
         held=fields.flag("held"),
+        dev="dev" in fields.value and fields.flag("dev"),
     )
 
 

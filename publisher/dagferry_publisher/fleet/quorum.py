@@ -85,7 +85,7 @@ class Count:
 
 
 def count(rows: Sequence[Row], commit: str, bundle: str | None = None, channel: str | None = None) -> Count:
-    """Count the pods that have a commit live.
+    """Count the pods that have a commit live, and not uncommitted work on top of it.
 
     Args:
         rows: the fleet; pods of another bundle or channel do not count.
@@ -99,7 +99,8 @@ def count(rows: Sequence[Row], commit: str, bundle: str | None = None, channel: 
         if status and (bundle not in {None, status.bundle} or channel not in {None, status.channel}):
             continue
         found = status.live if status else None
-        if status and found and found.commit.startswith(commit) and status.ready and not status.revoked:
+        is_it = found and found.commit.startswith(commit) and not found.dev
+        if status and is_it and status.ready and not status.revoked:
             live += 1
         else:
             missing.append((row.answer.pod, row.cause or _other(row)))
@@ -108,4 +109,5 @@ def count(rows: Sequence[Row], commit: str, bundle: str | None = None, channel: 
 
 def _other(row: Row) -> str:
     live = row.answer.status.live if row.answer.status else None
-    return f"has {live.commit[:12]} live" if live else "has nothing live"
+    work = "uncommitted work on " if live and live.dev else ""
+    return f"has {work}{live.commit[:12]} live" if live else "has nothing live"

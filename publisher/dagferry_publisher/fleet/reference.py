@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagferry_publisher.chain import Chain
+from dagferry_publisher.devmarks import is_dev
 from dagferry_publisher.fleet.judge import Reference
 from dagferry_shared.errors import DagferryError
 from dagferry_shared.rules import Rules
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 _MOST = 32  # channels looked up; the names come from whoever answers
 
 
-def as_reference(signed: Signed[Pointer]) -> Reference:
-    """Return a verified pointer as what its channel is at."""
+def as_reference(signed: Signed[Pointer], *, dev: bool = False) -> Reference:
+    """Return a verified pointer as what its channel is at; ``dev``: at uncommitted work."""
     content = signed.content
     return Reference(
         content.position,
@@ -32,6 +33,7 @@ def as_reference(signed: Signed[Pointer]) -> Reference:
         content.issued,
         held=content.held is not None,
         of_store=True,
+        dev=dev,
     )
 
 
@@ -44,10 +46,12 @@ def of_store(store: Store, trust: TrustFile, lines: Iterable[Line]) -> tuple[dic
             if bundle != trust.bundle:
                 warnings.append(f"bundle {bundle} is not the trust file's: judged by what its pods say")
                 continue
-            signed, _ = Chain(store, Rules(trust, channel)).verified_head()
+            chain = Chain(store, Rules(trust, channel))
+            signed, _ = chain.verified_head()
+            dev = signed is not None and is_dev(chain, signed.content)
         except DagferryError as error:
             warnings.append(f"channel {channel} is judged by what its pods say, as its pointer cannot be had: {error}")
             continue
         if signed:
-            found[bundle, channel] = as_reference(signed)
+            found[bundle, channel] = as_reference(signed, dev=dev)
     return found, warnings

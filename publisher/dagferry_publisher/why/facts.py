@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagferry_publisher.devmarks import is_dev
 from dagferry_publisher.errors import NotFound
 from dagferry_publisher.gitrepo import Ancestry
 from dagferry_shared import envelope, release
@@ -38,6 +39,7 @@ class Facts:
         descends: whether it descends from the newest commit published, which a publish must; None: the same.
         is_revoked: whether the trust file revokes it.
         is_uploaded: whether the store has a release of it; None: there are too many to look.
+        is_dev: whether what is live is uncommitted work.
     """
 
     channel: str
@@ -49,6 +51,7 @@ class Facts:
     descends: bool | None = None
     is_revoked: bool = False
     is_uploaded: bool | None = None
+    is_dev: bool = False
 
 
 def gather(chain: Chain, commit: str | None, repo: Repo | None, now: datetime) -> Facts:
@@ -78,6 +81,7 @@ def gather(chain: Chain, commit: str | None, repo: Repo | None, now: datetime) -
     return Facts(
         channel=chain.channel,
         entries=tuple(entries),
+        is_dev=is_dev(chain, live),
         standing=_standing(chain, live, now),
         commit=commit,
         is_contained=_reaches(repo, commit, live.commit),

@@ -41,7 +41,8 @@ def where_it_is(facts: Facts) -> str:
         return f"Nothing is live on channel {facts.channel}."
     live = facts.entries[0]
     reason = f" ({live.reason})" if live.reason else ""
-    where = f"Channel {facts.channel} is at commit {live.commit[:12]}, sequence {live.epoch}-{live.sequence}"
+    what = f"uncommitted work on {live.commit[:12]}" if facts.is_dev else f"commit {live.commit[:12]}"
+    where = f"Channel {facts.channel} is at {what}, sequence {live.epoch}-{live.sequence}"
     return f"{where}: {live.action} by {live.actor} at {_moment(live)}{reason}."
 
 
@@ -76,6 +77,9 @@ def _pointer_cure(problem: DagferryError) -> str:
 
 
 def _is_live(facts: Facts) -> bool:
+    """Tell whether the commit is live; uncommitted work on top of it is something else."""
+    if facts.is_dev:
+        return False
     live = facts.entries[0].commit
     return bool(facts.commit and live.startswith(facts.commit)) or facts.is_contained is True
 
@@ -85,6 +89,11 @@ def _missing(facts: Facts, commit: str, where: str) -> Why:
     if facts.is_revoked:
         sentence = f"{short} is revoked by the trust file, so nobody may activate it."
         return Why(where, sentence, "Publish a commit that is not revoked on top of it.", FoundProblems)
+    if facts.is_dev and (live.commit.startswith(commit) or facts.is_contained):
+        sentence = (
+            f"Uncommitted work on {live.commit[:12]} is live, by {live.actor}: that has {short}, and may undo it."
+        )
+        return Why(where, sentence, f"Run dagctl publish --commit {short}, or dagctl rollback.", Conflict)
     moved = _moved_away(facts, commit)
     if moved is not None:
         return _was_live(moved, live, short, where)
