@@ -12,7 +12,7 @@ SYSTEM ?=
 SHELL  := /bin/bash
 
 .PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow test-deploy fuzz demo bench \
-  bench-quick bench-own bench-scale bench-notify bench-mixing bench-airflow bench-fleet clean
+  bench-quick bench-own bench-scale bench-notify bench-mixing bench-airflow bench-fleet bench-dev clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -121,6 +121,9 @@ bench-notify: $(READY) ## Publish to live on 20 pullers: polls, RGW's pushes thr
 
 bench-fleet: $(READY) ## 50 pullers behind a DNS server: publish, wait, a rollout that comes back, status. Root, Debian.
 	@$(BIN)/python tests/bench/fleet.py
+
+bench-dev: $(READY) ## A saved file to a pod that has it, by dagctl publish --watch, on a directory and on S3 (moto).
+	@$(BIN)/python tests/bench/devloop.py $(ARGS)
 
 bench-mixing: $(AIRFLOWS) ## How often Airflow mixes two versions, behind a plain link and with us; SWAPS=200 for each.
 	@$(BIN)/python tests/bench/mixing.py --swaps $(SWAPS) $(foreach system,$(SYSTEM),--system $(system))
