@@ -68,9 +68,14 @@ _Dev = Annotated[
         "says allow_dev. What git ignores is left out. Defaults: --level 3, --deltas 0.",
     ),
 ]
-_Watch = Annotated[
+_Watch = Annotated[  # a variable of its own: DAGFERRY_WATCH is the one of dagctl status
     bool,
-    typer.Option("--watch", help="As --dev, now and at each change, until Ctrl-C; --json prints a document a line."),
+    typer.Option(
+        "--watch",
+        envvar="DAGFERRY_PUBLISH_WATCH",
+        help="As --dev, now and at each change, until Ctrl-C; --json prints a document a line. "
+        "[env: DAGFERRY_PUBLISH_WATCH]",
+    ),
 ]
 _NewEpoch = Annotated[
     bool,
@@ -112,6 +117,9 @@ def register(app: typer.Typer) -> None:
         Publishing what is live already is a success that changes nothing, so a job can be run again. A commit that
         does not descend from the newest one published is refused (exit 4). On a held channel the release is uploaded
         and nothing is moved (exit 5).
+
+        With --dev or --watch it is the work tree that becomes live, with all that git add would take, as a dev release:
+        marked as that everywhere, on top of anything, and only where the trust file allows it.
 
         \b
         Example: dagctl publish --store s3://dags --bundle analytics --channel main --trust trust.json --path dags
