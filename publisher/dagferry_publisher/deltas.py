@@ -20,7 +20,7 @@ from dagferry_shared.gittree import Leaf, Mode, blob_hasher, tree_id
 from dagferry_shared.release import DeltaInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import ExitStack
 
     from dagferry_publisher.chain import Chain
@@ -47,6 +47,7 @@ class Target:
         mtime: commit time, seconds since 1970.
         packed: the whole archive.
         level: of zstd.
+        known: what dev releases hold, by digest: no commit has it.
     """
 
     repo: Repo
@@ -54,6 +55,7 @@ class Target:
     mtime: int
     packed: Packed
     level: int
+    known: Mapping[str, Sequence[Item]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,17 @@ def _read_base(target: Target, base: Sequence[Item], same: set[str]) -> tuple[_G
     return made, tuple(prefix)
 
 
-def _delta(target: Target, base: Release, files: ExitStack) -> Delta | None:
+def _items(target: Target, base: Signed[Release]) -> Sequence[Item] | None:
+    """Return what a release holds; None for uncommitted work that nobody remembers."""
+    if base.content.dev:
+        return target.known.get(base.digest)
+    source = base.content.source
+    return select(target.repo, source.commit, source.paths, source.selection)
+
+
+def _delta(target: Target, base: Release, old: Sequence[Item], files: ExitStack) -> Delta | None:
     """Make one delta; None if it is too large to be of use, or its base is not in git as it was released."""
-    if base.dev:  # uncommitted work is in no git tree
-        return None
-    source, packed = base.source, target.packed
-    old = select(target.repo, source.commit, source.paths, source.selection)
+    packed = target.packed
     new = {item.path: item for item in target.items}
     same = {item.path for item in old if item.path in new and _equal(item, new[item.path])}
     changed = [item for item in target.items if item.path not in same]
@@ -144,18 +151,18 @@ def _frames(
     yield from compressed(tar_pieces(target.repo, changed, links, target.mtime), size, level, prefix)
 
 
-def _bases(chain: Chain, head: Signed[Pointer], count: int) -> Iterator[Release]:
+def _bases(chain: Chain, head: Signed[Pointer], count: int) -> Iterator[Signed[Release]]:
     """Yield the newest releases of the channel that still verify, at most one for a tree."""
     seen: set[str] = set()
     epoch, newest = head.content.position
     for sequence in range(newest, max(0, newest - count * _LOOK_BACK), -1):
         try:
             entry = head if sequence == newest else chain.verified_copy((epoch, sequence))
-            found = chain.release_of(entry.content).content if entry else None
+            found = chain.release_of(entry.content) if entry else None
         except (Refused, NotFound, StoreError):
             continue
-        if found and found.tree not in seen:
-            seen.add(found.tree)
+        if found and found.content.tree not in seen:
+            seen.add(found.content.tree)
             yield found
 
 
@@ -173,10 +180,11 @@ def make_deltas(chain: Chain, head: Signed[Pointer], target: Target, count: int,
     for number, base in enumerate(_bases(chain, head, count)):
         if number == count:
             break
-        if base.tree == target.packed.manifest.tree:  # pullers need nothing then
+        if base.content.tree == target.packed.manifest.tree:  # pullers need nothing then
             continue
         try:
-            delta = _delta(target, base, files)
+            old = _items(target, base)
+            delta = _delta(target, base.content, old, files) if old is not None else None
         except (Refused, NotFound, UsageError):  # the commit is not in this clone, or not as it was released
             continue
         if delta:

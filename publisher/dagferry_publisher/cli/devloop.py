@@ -148,6 +148,7 @@ class _Watcher:
     def __init__(self, desk: _Desk) -> None:
         self._desk = desk
         self._last: _State | None = None
+        self._known: dict[str, Sequence[Item]] = {}
         self._said = ""
         self._pause = 0.0
 
@@ -178,7 +179,7 @@ class _Watcher:
         if self._last and state.request == self._last.request:
             return
         found = changes(self._last.items, state.items) if self._last else state.differs
-        request = replace(state.request, reason=state.request.reason or in_words(found))
+        request = replace(state.request, reason=state.request.reason or in_words(found), known=self._known)
         tools.cli.renew_patience()
         chain = tools.cli.chain()
 
@@ -187,6 +188,8 @@ class _Watcher:
 
         outcome, told = carry_out(tools.cli, tools.notify, tools.writer, operation)
         self._last = state
+        if outcome.pointer:
+            self._known = {outcome.pointer.content.release: state.items}
         _say(tools.cli, outcome, found, time.monotonic() - start, told)
 
 

@@ -65,7 +65,7 @@ _Dev = Annotated[
     typer.Option(
         "--dev",
         help="Publish the work tree with what is not committed, as a dev release; only where the channel's trust entry "
-        "says allow_dev. What git ignores is left out. Defaults: --level 3, --deltas 0.",
+        "says allow_dev. What git ignores is left out. Defaults: --level 3, --deltas 1.",
     ),
 ]
 _Watch = Annotated[  # a variable of its own: DAGFERRY_WATCH is the one of dagctl status

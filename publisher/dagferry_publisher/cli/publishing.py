@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagferry_publisher.settings import Settings
     from dagferry_shared.trust import ChannelTrust
 
-DEV_LEVEL, DEV_DELTAS = 3, 0  # somebody waits for it, and its pods are few
+DEV_LEVEL, DEV_DELTAS = 3, 1  # somebody waits for it
 
 
 @dataclass(frozen=True)

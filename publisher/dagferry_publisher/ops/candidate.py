@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from dagferry_publisher.archive import DEFAULT_LEVEL, pack
@@ -24,7 +24,7 @@ from dagferry_shared.errors import BlobMissing, Refused, StoreUnreachable
 from dagferry_shared.release import ArchiveInfo, Builder, Release, Selection, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from contextlib import ExitStack
 
     from dagferry_publisher.chain import Chain
@@ -69,6 +69,7 @@ class PublishRequest:
         level: of zstd.
         deltas: from so many trees, the newest of the channel, deltas are made.
         work: uncommitted work on top of the commit; None: the commit itself.
+        known: what dev releases before this one hold, by digest; deltas from them are made of that.
     """
 
     repo: Repo
@@ -83,6 +84,7 @@ class PublishRequest:
     level: int = DEFAULT_LEVEL
     deltas: int = DEFAULT_DELTAS
     work: Work | None = None
+    known: Mapping[str, Sequence[Item]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def prepare(
     items = work.items if work else select(request.repo, request.commit, request.paths, request.selection)
     file: BinaryIO = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is one
     packed = pack(request.repo, items, mtime, file, level=request.level)
-    made_from = Target(request.repo, items, mtime, packed, request.level)
+    made_from = Target(request.repo, items, mtime, packed, request.level, request.known)
     deltas = make_deltas(chain, head, made_from, request.deltas, files) if head else []
     source = Source(
         repository=request.repository,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import signal
 from typing import TYPE_CHECKING
@@ -81,6 +82,19 @@ def test_each_kind_of_change_is_live_in_a_pod_that_is_notified(dev: Site, repo: 
         waiting = ("wait", "--targets", f"http://127.0.0.1:{puller.port}", "--timeout", "1s", "--commit")
         assert dev.dagctl(*waiting, repo.git("rev-parse", "HEAD"), code=11)
         assert watch.end() == 0
+
+
+def test_a_pod_gets_no_more_than_the_difference_from_the_work_before(dev: Site, repo: GitRepo, pod: DevPod) -> None:
+    repo.write({f"dags/dag_{number}.py": secrets.token_hex(500) for number in range(40)})
+    puller = pod.run()
+    with watching(dev) as watch:
+        first = watch.released(lambda line: line["changed"], "the first release")["pointer"]
+        puller.wait_live(f"{first['commit']}-{first['release']}")
+        repo.write({"dags/dag_7.py": "SEVEN = 7\n", "dags/dag_8.py": None})
+        second = watch.changed("changed dag_7.py", "removed dag_8.py")["pointer"]
+        status = puller.wait_live(f"{second['commit']}-{second['release']}")
+    assert status["patches"]["made"] == 1
+    assert dev.dagctl("verify", "--all", "--json").json["findings"] == []
 
 
 def test_ignored_files_and_git_itself_make_no_release(watch: Watch, repo: GitRepo) -> None:
