@@ -95,6 +95,12 @@ def _live(status: Status) -> Iterator[str]:
         "live_since_timestamp_seconds", "gauge", "When the link was swapped.", _instant(live.since if live else None)
     )
     yield from _family(
+        "pointer_issued_timestamp_seconds",
+        "gauge",
+        "When the live pointer was signed.",
+        _instant(live.issued if live else None),
+    )
+    yield from _family(
         "pointer_expiry_timestamp_seconds",
         "gauge",
         "When the live pointer expires; no series if it never does.",

@@ -117,7 +117,9 @@ def test_expiry_of_the_live_pointer_keeps_it_and_shows(pod: Pod, simulator: Simu
     simulator.again(first, expires=ago(-1))
     running.wait_problem("expired")
     assert_kept(pod, warm)
-    assert running.metrics()["dagferry_puller_pointer_expiry_timestamp_seconds"] > 0
+    metrics = running.metrics()
+    expiry, issued = (metrics[f"dagferry_puller_pointer_{name}_timestamp_seconds"] for name in ("expiry", "issued"))
+    assert expiry > issued > 0
 
 
 def test_cold_pod_refuses_an_expired_pointer_unless_told_to_accept_it(pod: Pod, simulator: Simulator) -> None:
