@@ -110,7 +110,9 @@ def test_a_merge_request_is_checked_and_nothing_else() -> None:
 
 
 def test_a_tag_publishes_nothing() -> None:
-    assert pipeline(GIVEN, {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_TAG": "v1", "CI_COMMIT_REF_PROTECTED": "true"}) == {}
+    assert (
+        pipeline(GIVEN, {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_TAG": "v1", "CI_COMMIT_REF_PROTECTED": "true"}) == {}
+    )
 
 
 def test_two_channels_in_one_project_share_no_job_and_no_queue() -> None:

@@ -80,7 +80,18 @@ def test_a_publish_that_is_run_again_changes_nothing(project: Project) -> None:
 def test_the_job_waits_until_pods_have_the_commit(project: Project) -> None:
     commit = head(project)
     settings = project.runner.environ | project.runner.variables(project.job("publish"))
-    words = ["--bundle", "analytics", "--root", "pod", "--period", "0.2", "--http", "127.0.0.1:0", "--log-format", "json"]
+    words = [
+        "--bundle",
+        "analytics",
+        "--root",
+        "pod",
+        "--period",
+        "0.2",
+        "--http",
+        "127.0.0.1:0",
+        "--log-format",
+        "json",
+    ]
     log = project.directory / "puller.log"
     trust = {"DAGFERRY_TRUST": str(project.repo.path / "trust.json")}
     with log.open("wb") as file:

@@ -90,14 +90,15 @@ CASES = {
         info(A) | info(B, "6", "r6"),
     ),
     "DagferryHeldForLong": Case(
-        {name: "1x1500" for name in info(A)} | {puller("held"): "1x1500"},
+        dict.fromkeys(info(A), "1x1500") | {puller("held"): "1x1500"},
         1450,
         CHANNEL,
         "etl/main is held for a day",
-        {name: "1x1500" for name in info(A)} | {puller("held"): "1x1380 0x120"},
+        dict.fromkeys(info(A), "1x1500") | {puller("held"): "1x1380 0x120"},
     ),
     "DagferryPointerHalfExpired": Case(
-        info(A) | {puller("pointer_issued_timestamp_seconds"): "0x60", puller("pointer_expiry_timestamp_seconds"): "3000x60"},
+        info(A)
+        | {puller("pointer_issued_timestamp_seconds"): "0x60", puller("pointer_expiry_timestamp_seconds"): "3000x60"},
         45,
         CHANNEL,
         "90% of the time of main's pointer has passed",
@@ -199,7 +200,9 @@ CASES = {
 
 # Other ways to the same alerts.
 MORE = {
-    "DagferryRefused": growing(syncs("backed-off"), 5, "a refuses what the store holds", POD | {"outcome": "backed-off"}),
+    "DagferryRefused": growing(
+        syncs("backed-off"), 5, "a refuses what the store holds", POD | {"outcome": "backed-off"}
+    ),
     "DagferryTampered": growing(
         puller("repairs_total", f'{A}, what="link"'), 5, "Files of the live tree at a were changed, and repaired"
     ),

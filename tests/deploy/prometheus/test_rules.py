@@ -92,6 +92,12 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> N
     assert re.fullmatch(r"deploy/README\.md#[a-z-]+", rule["annotations"]["runbook"])
 
 
+def test_each_runbook_is_a_heading_of_the_page() -> None:
+    page = (TOP / "deploy/README.md").read_text(encoding="utf-8")
+    headings = {line.lower().replace(" ", "-") for line in re.findall(r"^#+ (.*)$", page, re.MULTILINE)}
+    assert {rule["annotations"]["runbook"].partition("#")[2] for rule in ALERTS.values()} <= headings
+
+
 def test_the_readme_has_each_alert() -> None:
     readme = (RULES.parent / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(Dagferry\w+)` \| (critical|warning) \|", readme, re.MULTILINE)
