@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +14,7 @@ from dagferry_publisher.settings import KNOWN, variable
 from deploy.gitlab.conftest import COMPONENT, IMAGE
 from support.dagctl import TOP
 from support.gitlabci import extended, include, when
+from support.manifests import tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def schema_says(document: Any, directory: Path) -> subprocess.CompletedProcess[s
     """Ask check-jsonschema, which brings GitLab's schema along: nothing is fetched."""
     path = directory / "document.json"
     path.write_text(json.dumps(document))
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci", str(path)]
+    command = [tool("check-jsonschema"), "--builtin-schema", "vendor.gitlab-ci", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
