@@ -72,10 +72,10 @@ def settings_for(**given: str) -> options.Settings:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    before = logs.log.level
-    logs.log.setLevel("CRITICAL")
-    yield
-    logs.log.setLevel(before)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        logs.log.to = nowhere
+        yield
+        logs.log.to = None
 
 
 @pytest.fixture
