@@ -22,8 +22,9 @@ COMMAND = (sys.executable, "-m", "dagferry_puller")
 
 # Another user may not be able to read this interpreter's modules: they are loaded before the user is changed.
 _AS_USER = """
-import os, sys, ctypes, encodings.idna, gettext, shutil, traceback
-from dagferry_puller import cli, prepare, daemon, once, httpd, check
+import os, sys, ctypes, encodings.idna, fnmatch, gettext, shutil, traceback, unicodedata
+from dagferry_puller import check, cli, daemon, glance, history, httpd, once, patch, prepare, reuse
+from dagferry_shared.store import directory
 os.setgroups([]); os.setresgid(0, 0, 0); os.setresuid(*[int(sys.argv.pop(1))] * 3)
 sys.exit(cli.main())
 """

@@ -129,7 +129,8 @@ def _one(order: dict[str, Any]) -> int:
 
 def _serve() -> None:
     # What the command would load on its way is loaded before, so that it opens nothing but its own files.
-    from dagferry_puller import cli, daemon, history, once, prepare  # noqa: F401
+    from dagferry_puller import cli, daemon, glance, history, once, patch, prepare, reuse  # noqa: F401
+    from dagferry_shared.store import directory  # noqa: F401
 
     for line in sys.stdin:
         print(_one(json.loads(line)), flush=True)
