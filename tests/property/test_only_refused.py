@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dagferry_shared import envelope, globs, layout, names, pointer, release, strictjson, times, trust
+from dagferry_shared import cut, envelope, globs, layout, names, pointer, release, strictjson, times, trust
 from dagferry_shared.archive import header
 from dagferry_shared.archive.frame import check_frame, decompress
 from dagferry_shared.archive.links import check_links
@@ -17,7 +17,7 @@ from dagferry_shared.archive.reader import Limits, read_archive, read_tar
 from dagferry_shared.envelope import Envelope
 from dagferry_shared.errors import Refused
 from dagferry_shared.keys import FileSigner, PublicKey
-from support.docs import CI, a_pointer, a_release, a_trust, changed, places, signed_pointer, signed_release
+from support.docs import CI, ISSUED, a_pointer, a_release, a_trust, changed, places, signed_pointer, signed_release
 from support.tars import entry, link, tar, tree, zst
 
 LIMITS = Limits(max_files=1000, max_bytes=10**6)
@@ -53,6 +53,7 @@ BYTES = {
     "envelope": lambda raw: envelope.parse(raw, "x"),
     "release": lambda raw: release.parse(Envelope(release.PAYLOAD_TYPE, raw, ())),
     "pointer": lambda raw: pointer.parse(Envelope(pointer.PAYLOAD_TYPE, raw, ())),
+    "cut": lambda raw: cut.parse(Envelope(cut.PAYLOAD_TYPE, raw, ())),
     "trust": trust.parse,
     "public key": PublicKey.from_pem,
     "private key": lambda raw: FileSigner.from_pem(b"-----BEGIN PRIVATE KEY-----\n" + raw, None, "x"),
@@ -78,6 +79,7 @@ SAMPLES = {
     "envelope": signed_pointer(),
     "release": a_release().payload(),
     "pointer": a_pointer().payload(),
+    "cut": cut.Cut("prod", "main", 1, 5, "e" * 64, ISSUED, "ann", "prune --keep 50").payload(),
     "trust": a_trust().encode(),
     "public key": PEM,
     "private key": CI.to_pem(None)[28:],
@@ -116,7 +118,7 @@ values = st.recursive(
 )
 
 
-@pytest.mark.parametrize("what", ["release", "pointer", "trust", "envelope"])
+@pytest.mark.parametrize("what", ["release", "pointer", "cut", "trust", "envelope"])
 @given(data=st.data())
 @settings(max_examples=100)
 def test_good_document_with_any_value_anywhere(what, data):
