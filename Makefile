@@ -51,7 +51,7 @@ test-faults: $(READY) ## Kills and errors at each system call, full disks, broke
 	LONG=$(LONG) $(BIN)/python -m pytest -n $${TEST_WORKERS:-2} tests/faults $(ARGS)
 
 # The tests on S3 of the other suites, on a real RGW; those with a server of their own are in "test".
-ON_RGW := tests/rgw tests/contract/test_stores.py tests/contract/test_readers.py \
+ON_RGW := tests/rgw tests/contract/test_stores.py tests/contract/test_readers.py tests/contract/test_removers.py \
   tests/e2e/test_end_to_end.py tests/e2e/puller/test_s3.py tests/e2e/publisher/test_racing.py
 
 test-rgw: $(READY) ## Store contract, both commands and outages on a real Ceph RGW (apt-get, loopback, thrown away). LONG=1.

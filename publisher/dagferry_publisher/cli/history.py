@@ -93,6 +93,8 @@ def _register_history(app: typer.Typer) -> None:
         def show() -> None:
             rows = [_entry_row(entry, dev, live=index == 0) for index, entry in enumerate(entries)]
             cli.out.table(("sequence", "issued (UTC)", "action", "commit", "actor", "state", "reason"), rows)
+            if len(entries) < limit and entries[-1].content.previous is not None:
+                cli.out.line("older history was pruned")
 
         document = {
             "bundle": chain.layout.bundle,
