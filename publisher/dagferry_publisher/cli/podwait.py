@@ -37,7 +37,7 @@ class Wanted:
     """What is waited for.
 
     Attributes:
-        commit: its first digits.
+        commit: its first digits, or a version id.
         channel: pods of other channels do not count; None: all do.
         quorum: how many are enough.
     """
@@ -105,10 +105,15 @@ def require_all(counted: Count) -> None:
 
 
 def show(cli: Cli, commit: str, counted: Count, reached: Reached | None = None) -> None:
-    """Say on how many pods a commit is live."""
+    """Say on how many pods a commit is live, or a version."""
     reached = reached or (Reached.QUORUM if counted.missing else Reached.ALL)
     missing = [{"pod": pod, "why": why} for pod, why in counted.missing]
-    document = {"commit": commit, "reached": str(reached), "live": counted.live, "pods": counted.total}
+    document = {
+        "commit": commit.partition("-")[0],
+        "reached": str(reached),
+        "live": counted.live,
+        "pods": counted.total,
+    }
     style = "yellow" if missing else "green"
     cli.out.emit({**document, "missing": missing}, lambda: cli.out.line(_text(commit, counted), style))
 

@@ -293,5 +293,5 @@ def register(app: typer.Typer) -> None:
             check_seconds,
             rollback=not no_rollback,
         )
-        made = Run(plan, chains, Surroundings(cli, options, origin.commit))
+        made = Run(plan, chains, Surroundings(cli, options, origin.version))
         _act(cli, made, found, undo=undo, dry_run=dry_run)

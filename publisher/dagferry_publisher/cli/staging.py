@@ -55,11 +55,11 @@ class Surroundings:
     Args:
         cli: the command's surroundings.
         options: how.
-        commit: that is rolled out.
+        version: that is rolled out.
     """
 
-    def __init__(self, cli: Cli, options: Options, commit: str) -> None:
-        self._cli, self._options, self._commit = cli, options, commit
+    def __init__(self, cli: Cli, options: Options, version: str) -> None:
+        self._cli, self._options, self._version = cli, options, version
 
     def say(self, words: str) -> None:
         """Tell what is being done."""
@@ -76,7 +76,7 @@ class Surroundings:
         options = self._options
         if options.survey is None:
             return "moved"
-        wanted = Wanted(self._commit, channel, options.enough)
+        wanted = Wanted(self._version, channel, options.enough)
         counted, reached = wait_live(self._cli, options.survey, wanted, options.timeout, still)
         text = f"live on {counted.live} of {counted.total} pods"
         if reached is Reached.NONE:

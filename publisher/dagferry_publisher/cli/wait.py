@@ -108,7 +108,7 @@ def _pods(  # noqa: PLR0913 - as many options
     if cli.settings.find("targets", targets) is None and not alone:
         return None
     setting = cli.settings.find("commit", commit)
-    wanted = podwait.commit_prefix(setting.value[0]) if setting else cli.chain().live().content.commit
+    wanted = podwait.commit_prefix(setting.value[0]) if setting else cli.chain().live().content.version
     survey = fleet.open_survey(cli, targets, deadline)
     counted = podwait.wait_for_pods(cli, survey, wanted, quorums.parse(quorum), timeout)
     if alone:

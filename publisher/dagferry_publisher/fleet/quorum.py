@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dagferry_publisher.fleet.judge import Row
+    from dagferry_publisher.fleet.podstatus import Live
 
 _QUORUM = re.compile(r"(\d{1,9}|\d{1,3}\.\d{1,3})(%?)", re.ASCII)
 
@@ -85,11 +86,11 @@ class Count:
 
 
 def count(rows: Sequence[Row], commit: str, bundle: str | None = None, channel: str | None = None) -> Count:
-    """Count the pods that have a commit live, and not uncommitted work on top of it.
+    """Count the pods that have a commit live. Uncommitted work on top of it is something else.
 
     Args:
         rows: the fleet; pods of another bundle or channel do not count.
-        commit: its first digits.
+        commit: its first digits, or a version id: this very release, whatever it is.
         bundle: None: any.
         channel: None: any.
     """
@@ -99,12 +100,15 @@ def count(rows: Sequence[Row], commit: str, bundle: str | None = None, channel: 
         if status and (bundle not in {None, status.bundle} or channel not in {None, status.channel}):
             continue
         found = status.live if status else None
-        is_it = found and found.commit.startswith(commit) and not found.dev
-        if status and is_it and status.ready and not status.revoked:
+        if status and found and _is(found, commit) and status.ready and not status.revoked:
             live += 1
         else:
             missing.append((row.answer.pod, row.cause or _other(row)))
     return Count(live, live + len(missing), tuple(missing))
+
+
+def _is(found: Live, wanted: str) -> bool:
+    return found.version == wanted if "-" in wanted else found.commit.startswith(wanted) and not found.dev
 
 
 def _other(row: Row) -> str:

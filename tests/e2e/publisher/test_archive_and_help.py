@@ -134,8 +134,9 @@ def test_help_says_the_exit_codes_and_every_options_variable(
             continue
         option = parameter.opts[0].removeprefix("--")
         takes_public_key = words == ("trust", "init") and option in {"release-key", "pointer-key"}
-        filters = words == ("log",) and option in {"actor", "commit"}  # DAGFERRY_ACTOR says who acts
-        variable = ("DAGFERRY_LOG_" if filters else "DAGFERRY_") + option.upper().replace("-", "_")
+        # DAGFERRY_ACTOR says who acts, and DAGFERRY_WATCH is of status.
+        own = (*words, option) in {("log", "actor"), ("log", "commit"), ("publish", "watch")}
+        variable = "_".join(("DAGFERRY", *(words if own else ()), *option.split("-"))).upper()
         text = " ".join(shown.split("\nOptions:", 1)[1].split(f"\n  --{option} ", 1)[1].split("\n  --")[0].split())
         assert (variable in text) is not takes_public_key, (option, text)
 

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from support.devloops import CHANNEL, DevPod, Watch, make_dev_site, watching
+from support.faults import reset_before
 from support.gitrepos import GitRepo, Link, Script
+from support.s3fixtures import moto, s3_site
 from support.waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from support.s3site import S3Site
     from support.sites import Site
+
+__all__ = ["moto", "s3_site"]
 
 
 @pytest.fixture
@@ -79,8 +84,9 @@ def test_each_kind_of_change_is_live_in_a_pod_that_is_notified(dev: Site, repo: 
         assert status.out.count(mark) == 2  # what the channel is at, and what the pod has
         document = dev.dagctl("status", "--targets", f"http://127.0.0.1:{puller.port}", "--json").json
         assert [document["channels"][0]["dev"], document["pods"][0]["dev"]] == [True, True]
-        waiting = ("wait", "--targets", f"http://127.0.0.1:{puller.port}", "--timeout", "1s", "--commit")
-        assert dev.dagctl(*waiting, repo.git("rev-parse", "HEAD"), code=11)
+        waiting = ("wait", "--targets", f"http://127.0.0.1:{puller.port}", "--timeout", "1s")
+        assert "has uncommitted work on" in dev.dagctl(*waiting, "--commit", mark[:12], code=11).err
+        assert "is live on 1 of 1 pods" in dev.dagctl(*waiting).out  # what the channel is at
         assert watch.end() == 0
 
 
@@ -174,6 +180,23 @@ def test_store_that_is_away_is_said_and_the_newest_work_is_published_when_it_is_
     dev.store.unlink()
     (dev.root / "away").rename(dev.store)
     watch.changed("changed etl.py")
+
+
+def test_on_s3_an_outage_is_said_once_and_the_same_session_goes_on(dev: Site, repo: GitRepo, s3_site: S3Site) -> None:
+    dev.dagctl.environ.update(s3_site.environ, DAGFERRY_STORE=s3_site.store)
+    with watching(dev) as watch:
+        watch.changed()
+        scratch = [one for one in s3_site.proxy.requests if "/scratch/" in one.path]
+        s3_site.proxy.script = lambda _: reset_before
+        repo.write({"dags/etl.py": "A = 2\n"})
+        watch.error("store-unreachable")
+        repo.write({"dags/etl.py": "A = 3\n", "dags/more.py": ""})
+        s3_site.proxy.script = lambda _: None
+        watch.changed("changed etl.py", "added more.py")
+        proofs = [one for one in s3_site.proxy.requests if "/scratch/" in one.path]
+        assert scratch
+        assert proofs == scratch, "conditional writes are proven once"
+        assert len(watch.errors()) == 1
 
 
 def test_hold_is_respected_and_resume_goes_on(watch: Watch, dev: Site, repo: GitRepo) -> None:

@@ -219,6 +219,14 @@ def test_commit_counts_where_it_is_live_ready_and_trusted() -> None:
     assert reached([], Quorum()) == (Reached.NONE, 0, 0), "nobody is not everybody"
 
 
+def test_uncommitted_work_is_not_its_commit_and_a_version_id_is_this_very_release() -> None:
+    found = rows(status(), status(live=live(dev=True)), status(live=live(version=f"{B}-{'e' * 64}")))
+    assert reached(found, Quorum(), B) == (Reached.NONE, 2, 3)
+    assert "uncommitted work on" in dict(quorum.count(found[1:2], B).missing).popitem()[1]
+    assert reached(found[:2], Quorum(), f"{B}-{'d' * 64}") == (Reached.ALL, 2, 2)
+    assert reached(found, Quorum(), f"{B}-{'e' * 64}") == (Reached.NONE, 1, 3)
+
+
 def test_pods_of_other_channels_do_not_count() -> None:
     found = rows(status(), status(channel="canary", live=live(A, 1, ONE)))
     assert reached(found, Quorum(), channel="main") == (Reached.ALL, 1, 1)

@@ -156,3 +156,22 @@ def test_how_long_a_command_waits_is_a_setting(
     store = Cli({"store": "s3://bucket/prefix"}, None).store
     assert isinstance(store, Patient)
     assert store.patience.seconds == seconds
+
+
+def test_a_command_that_goes_on_may_ask_again_after_it_gave_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"AWS_REGION": "x", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}.items():
+        monkeypatch.setenv(name, value)
+    cli = Cli({"store": "s3://bucket/prefix"}, None)
+    store = cli.store
+    assert isinstance(store, Patient)
+    outage = Outage(60.0)
+    outage.patience = store.patience = Patience(0.0, clock=lambda: outage.now, sleep=outage.sleep)
+    for _ in range(2):
+        with pytest.raises(StoreAway):
+            outage.patience.call(outage.request)
+        outage.now += 30.0
+    with pytest.raises(GivenUp):
+        store.patience.once(lambda: "answer")
+    cli.renew_patience()
+    assert store.patience.once(lambda: "answer") == "answer"
