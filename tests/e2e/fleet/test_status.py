@@ -52,6 +52,7 @@ def test_status_says_what_is_live_where_and_shows_the_dead_and_the_diverging_pod
         "epoch": 1,
         "sequence": 1,
         "commit": line[0],
+        "dev": False,
         "held": False,
         "from": "store",
         "issued": "",
