@@ -129,11 +129,15 @@ def watching(site: Site, *arguments: str, as_json: bool = True, **environ: str) 
     """Run ``dagctl publish --watch`` until the end of the block."""
     words = ["publish", "--watch", *arguments, *(["--json"] if as_json else [])]
     command = [sys.executable, "-m", "dagferry_publisher", *words]
+    (site.root / "tmp").mkdir(exist_ok=True)
+    environ = {"TMPDIR": str(site.root / "tmp"), **environ}
     with (site.root / "watch.out").open("wb") as out, (site.root / "watch.err").open("wb") as err:
         process = subprocess.Popen(command, cwd=site.root, env=site.dagctl.environ | environ, stdout=out, stderr=err)
     try:
         yield Watch(process, site.root)
     finally:
-        if process.poll() is None:
+        process.send_signal(signal.SIGINT)  # nothing if it has ended
+        try:
+            process.wait(timeout=20)
+        finally:
             process.kill()
-        process.wait(timeout=20)
