@@ -104,7 +104,6 @@ def test_progress_in_a_pipe_is_a_line_at_each_change(site: Site, port: Port) -> 
         (["wait", "--targets", "http://127.0.0.1:1", "--commit", "abc"], "takes 7 hex digits"),
         (["wait", "--targets", "http://127.0.0.1:1", "--commit", "zzzzzzz"], "takes 7 hex digits"),
         (["wait", "--targets", "http://127.0.0.1:1", "--commit", COMMIT, "--quorum", "0%"], "neither a share"),
-        (["wait", "--targets", "http://127.0.0.1:1"], "--commit is needed"),
     ],
 )
 def test_wrong_setting_is_named(site: Site, words: list[str], message: str) -> None:
