@@ -268,8 +268,7 @@ class Puller:
     def _activate(self, rules: Rules, signed: Signed[Release]) -> None:
         before = self.keeper.version
         version, made = self._activator.activate(signed, self.keeper.base())
-        stays = self._settings.mode == "run"
-        self.keeper.took(version, signed, rules, made if stays else None)  # from here on it is live, whatever fails
+        self.keeper.took(version, signed, rules, made if self._settings.mode == "run" else None)  # live from here on
         self._volume.went_live(version)
         source = signed.content.source
         details = fields(version=version, ref=source.ref, before=before)
