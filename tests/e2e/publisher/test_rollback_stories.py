@@ -294,6 +294,7 @@ def test_a_dry_run_of_the_first_publish_writes_nothing_and_checks_all_the_same(s
         "note": f"would write 1-1: publish commit {line[0][:12]} on channel main",
         "pointer": None,
         "notified": [],
+        "dev": False,
     }
     site.publish(line[0], "--dry-run", "--ref", "feature", code=3)
     assert site.tree() == {}
