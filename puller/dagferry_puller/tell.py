@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from dagferry_puller import stamped
 from dagferry_puller.attempt import attempt
 from dagferry_puller.backoff import Backoff, uniform
 from dagferry_puller.exits import line_for
@@ -105,7 +106,8 @@ class Teller:
         self._note(version=live.version, state=Parse.TELLING, told_at=None, parsed_at=None, files_told=0,
                    swap_to_parsed_seconds=None, dags=0, pending=0, import_errors=0, detail="")  # fmt: skip
         target = Target(live.version, self._since)
-        return Telling(target, self._settings.airflow_bundle, self._clock, self._news.is_set)
+        changed = stamped.changed(os.path.join(self._settings.root, "versions", live.version))
+        return Telling(target, self._settings.airflow_bundle, self._clock, self._news.is_set, changed)
 
     def _follow(self, telling: Telling) -> None:
         """Look after one version until there are news."""
