@@ -236,7 +236,9 @@ class Audit:
             manifest = read_checked(file, release)
         self._archives.add(release.archive.sha256)
         self.report.checked["archives"] += 1
-        if self._rebuild:
+        if release.dev and self._rebuild:
+            self.report.note(chain.layout.archive(release.archive.sha256), "uncommitted work, which no clone has")
+        elif self._rebuild:
             self._compare(chain, release, manifest.tar_sha256)
 
     def _compare(self, chain: Chain, release: Release, tar_sha256: str) -> None:

@@ -19,7 +19,7 @@ MAX_ENTRIES = 1000
 def find(
     fetch: Callable[[str], bytes], rules: Rules, head: Signed[Pointer], commit: str, most: int = MAX_ENTRIES
 ) -> Signed[Pointer]:
-    """Return the newest entry of a commit, within the epoch of the pointer.
+    """Return the newest entry of a commit, within the epoch of the pointer; uncommitted work on top of it is passed.
 
     Args:
         fetch: reads a small object.
@@ -29,14 +29,17 @@ def find(
         most: entries to look at.
 
     Raises:
-        Refused: BROKEN_CHAIN, or an entry that does not verify.
+        Refused: BROKEN_CHAIN, or an entry, or where dev releases are taken a release, that does not verify.
         BlobMissing: the commit was not deployed on this channel, or too long ago.
     """
     layout, entry, passed = Layout(rules.trust.bundle), head, {head.payload_digest}
+    hint = ""
     for _ in range(most):
         content = entry.content
         if content.commit == commit:
-            return entry
+            if not _is_work(fetch, rules, content):
+                return entry
+            hint = "; uncommitted work on it is, which --pin takes"
         if content.sequence == 1:
             break
         try:
@@ -53,8 +56,16 @@ def find(
         entry = older
         passed.add(entry.payload_digest)
     raise BlobMissing(
-        f"commit {commit[:12]} is not in the last {most} entries of the history of channel {head.content.channel}"
+        f"commit {commit[:12]} is not in the last {most} entries of the history of channel {head.content.channel}{hint}"
     )
+
+
+def _is_work(fetch: Callable[[str], bytes], rules: Rules, content: Pointer) -> bool:
+    """Tell whether an entry's release is uncommitted work: it says so, a pointer does not."""
+    if not rules.entry.allow_dev:  # it would be refused later
+        return False
+    raw = fetch(Layout(rules.trust.bundle).release(content.release))
+    return rules.release(raw, digest=content.release, commit=content.commit, new=False).content.dev
 
 
 def _begins_in(passed: set[str], rules: Rules, fetch_cut: Callable[[], bytes]) -> bool:

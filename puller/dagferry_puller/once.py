@@ -116,6 +116,8 @@ class Once:
         status, settings = self._recorder.snapshot(), self._settings
         if status.live is None or status.revoked or not status.ready or not settings.offline_ok:
             return False
+        if settings.commit and status.live.dev:  # uncommitted work on a commit is not that commit
+            return False
         return settings.commit in {"", status.live.commit} and settings.pin in {"", status.live.version}
 
     def _other_is_done(self) -> bool:
@@ -125,7 +127,9 @@ class Once:
         watcher = self._session.watch(rules)
         live = watcher.version if watcher.ready and watcher.revoked is None else None
         if settings.pin or settings.commit:
-            if live is not None and (live == settings.pin or live.startswith(f"{settings.commit or '-'}-")):
+            is_work = watcher.release is not None and watcher.release.content.dev
+            wanted = f"{settings.commit or '-'}-"
+            if live is not None and (live == settings.pin or (live.startswith(wanted) and not is_work)):
                 return True
             if owner and owner.mode == "run":
                 raise ConfigError("--root", f"is owned by another puller ({owner}), which follows its channel")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dagferry_puller.status import Outcome
 from dagferry_shared import envelope
-from dagferry_shared.errors import Reason
+from dagferry_shared.errors import BlobMissing, Reason
 from dagferry_shared.pointer import Action
 from dagferry_shared.release import DEV_PREDICATE_TYPE, PREDICATE_TYPE
 from dagferry_shared.trust import Role
@@ -121,3 +122,27 @@ def test_pin_to_a_dev_release_is_refused_where_none_is_taken(pod: Pod) -> None:
     pod.simulator.write_trust(pod.trust, allow_dev=True)
     assert pod.once("--pin", told.version, "--no-retry").code == 0
     assert pod.live() == told.version
+
+
+def test_once_for_a_commit_brings_the_commit_and_not_work_on_top_of_it(target: Target) -> None:
+    target.write_trust(allow_dev=True)
+    told = target.publish("one")
+    target.simulator.publish(small_tree("work"), "one", release_changes=WORK)
+    assert target.puller.at_commit(told.pointer.commit) is Outcome.SWAPPED
+    assert target.volume.link.read() == told.version
+
+
+def test_once_for_a_commit_that_only_has_work_on_top_of_it_brings_nothing(target: Target) -> None:
+    target.write_trust(allow_dev=True)
+    told = target.simulator.publish(small_tree("work"), "two", release_changes=WORK)
+    with target.unchanged(remembered=True), pytest.raises(BlobMissing, match="uncommitted work"):
+        target.puller.at_commit(told.pointer.commit)
+
+
+def test_live_work_on_a_commit_is_not_that_commit_for_a_once_without_a_store(pod: Pod) -> None:
+    pod.simulator.write_trust(pod.trust, allow_dev=True)
+    told = pod.simulator.publish(small_tree("work"), "one", release_changes=WORK)
+    assert pod.once("--pin", told.version, "--no-retry").code == 0
+    away = ("--store", f"file://{pod.trust.parent}/away", "--offline-ok", "--no-retry")
+    assert pod.once("--commit", told.pointer.commit, *away).code != 0
+    assert pod.once("--pin", told.version, *away).code == 0

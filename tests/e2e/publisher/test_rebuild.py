@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dagferry_shared.gittree import blob_id
+from support.devloops import make_dev_site
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from support.gitrepos import GitRepo
     from support.sites import Site
 
@@ -33,3 +36,17 @@ def test_reading_commands_on_a_channel_where_nothing_is_published(site: Site) ->
         assert "nothing is published on channel main" in site.dagctl(*command, code=8).message
     assert site.dagctl("list", "--json").json["releases"] == []
     assert "nothing is published" in site.dagctl("promote", "--from", "canary", "--to", "main", code=8).message
+
+
+def test_a_dev_release_is_noted_and_not_taken_for_a_commit_that_packs_otherwise(
+    tmp_path: Path, keys: Path, repo: GitRepo
+) -> None:
+    site = make_dev_site(tmp_path / "site", keys, repo)
+    repo.write({"dags/etl.py": "A = 2\n"})
+    site.dagctl("publish", "--dev")
+    result = site.dagctl("verify", "--rebuild", repo.path, "--json").json
+    assert result["findings"] == []
+    assert "rebuilds" not in result["checked"]
+    assert any("uncommitted work" in note for note in result["notes"])
+    site.dagctl("publish")
+    assert site.dagctl("verify", "--rebuild", repo.path, "--json").json["checked"]["rebuilds"] == 1
