@@ -33,7 +33,12 @@ _FROM_HOOKS = (
     "GIT_COMMON_DIR",
     "GIT_NAMESPACE",
     "GIT_CEILING_DIRECTORIES",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
 )
+_WORST_FIRST = ("fatal: ", "error: ")
 
 
 class Ancestry(Enum):
@@ -83,7 +88,7 @@ class Repo:
         environ: what git gets besides, e.g. where more objects are.
         options: of git itself, before each command.
 
-    Raises (every method): UsageError if git itself fails, with its last line.
+    Raises (every method): UsageError if git itself fails, with what it says.
     """
 
     def __init__(self, path: Path, environ: Mapping[str, str] | None = None, options: Sequence[str] = ()) -> None:
@@ -129,9 +134,9 @@ class Repo:
         """
         done = self._run(*arguments)
         if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-            hint = " (see git config safe.directory)" if "dubious ownership" in lines[0] else ""
-            raise UsageError(f"git {arguments[0]} failed in {self.path}: {names.clean_text(lines[0])}{hint}")
+            why = _why(done.stderr)
+            hint = " (see git config safe.directory)" if "dubious ownership" in why else ""
+            raise UsageError(f"git {arguments[0]} failed in {self.path}: {names.clean_text(why)}{hint}")
         return done.stdout
 
     def resolve(self, revision: str) -> str:
@@ -235,6 +240,14 @@ class Repo:
         """Return the address of the remote "origin" (it may hold a token: normalise it before showing it)."""
         done = self._run("config", "--get", "remote.origin.url")
         return done.stdout.decode(errors="replace").strip() or None
+
+
+def _why(stderr: bytes) -> str:
+    """Return the line that says why git failed, or without one of git's own kind all but warnings and hints."""
+    lines = stderr.decode(errors="replace").strip().splitlines()
+    worst = [line for start in _WORST_FIRST for line in lines if line.startswith(start)]
+    plain = [line for line in lines if not line.startswith(("warning: ", "hint: "))]
+    return worst[0] if worst else " ".join(plain or lines) or "no message"
 
 
 def _lost(oid: str, path: bytes) -> NotFound:

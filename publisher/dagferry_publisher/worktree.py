@@ -101,10 +101,12 @@ class WorkTree:
     def _tree(self, paths: Sequence[str]) -> str:
         # From the user's index each time: what is tracked there counts, and git need not read what it knows. The
         # time stays, as git reads entries again that are as new as the index.
-        if self._theirs.exists():
+        try:
             shutil.copy2(self._theirs, self._index)
-        else:
+        except FileNotFoundError:  # nothing was ever added
             self._index.unlink(missing_ok=True)
+        except OSError as error:
+            raise UsageError(f"the index {self._theirs} cannot be copied: {error.strerror}") from error
         self._add([f":(top,literal){'' if path == '.' else path}" for path in paths])
         try:
             return _line(self.repo.git("write-tree", "--missing-ok"))
