@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from dagferry_publisher.errors import NotFound
-from dagferry_shared.errors import Refused
+from dagferry_shared.errors import Refused, StoreDenied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ def is_dev(chain: Chain, content: Pointer) -> bool:
         return False
     try:
         return chain.release_of(content).content.dev
-    except (Refused, NotFound):
+    except (Refused, NotFound, StoreDenied):  # who may not list is denied what is not there
         return False
 
 

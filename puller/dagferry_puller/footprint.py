@@ -38,9 +38,9 @@ def clean_code(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
 
 def give_back_code() -> None:
     """Give back the code that is mapped; nothing depends on it, so where it cannot be done it is not."""
-    import ctypes  # noqa: PLC0415 - 0.3 MiB, which once need not load
+    with suppress(ImportError, OSError, AttributeError):
+        import ctypes  # noqa: PLC0415 - 0.3 MiB, which once need not load
 
-    with suppress(OSError, AttributeError):
         with open("/proc/self/smaps", encoding="utf-8", errors="replace") as file:
             mappings = list(clean_code(file))
         madvise = ctypes.CDLL(None).madvise

@@ -54,3 +54,9 @@ def test_process_that_gave_its_code_back_is_smaller_and_goes_on() -> None:
     done = subprocess.run([sys.executable, "-c", GIVES_BACK], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 1024  # KiB
+
+
+def test_python_without_ctypes_keeps_its_code_and_goes_on() -> None:
+    program = "import sys; sys.modules['ctypes'] = None\nfrom dagferry_puller.footprint import *\ngive_back_code()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
