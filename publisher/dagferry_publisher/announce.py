@@ -39,6 +39,7 @@ class Event:
         bundle: name.
         channel: name.
         commit: full id, or as it was given.
+        dev: whether it is uncommitted work on that commit.
         epoch: of the entry.
         sequence: of the entry.
         actor: who did it.
@@ -68,13 +69,14 @@ class Event:
     exit_code: int = 0
     pipeline: str = ""
     at: str = ""
+    dev: bool = False
 
     def words(self) -> dict[str, str]:
         """Return what a template may name."""
         facts = {name: str(value).translate(_TAMED) for name, value in asdict(self).items()}
         why = f": {facts['reason']}" if self.reason else ""
         hold = "; the channel is HELD" if self.held else ""
-        return {**facts, "short": facts["commit"][:12], "why": why, "hold": hold}
+        return {**facts, "short": facts["commit"][:12] + ("+dev" if self.dev else ""), "why": why, "hold": hold}
 
 
 def check_template(template: str, option: str) -> str:

@@ -47,7 +47,7 @@ After a swap it runs --exec-hook, posts to --webhook and touches --touch-file, e
 again until it succeeds or a newer version is live, and again after a restart if it never did. The swap
 does not wait. A hook may be told twice of a swap, with the same DAGFERRY_HOOK_ID. It gets
 DAGFERRY_HOOK_ID _PATH (the version's directory) _LINK _ROOT _VERSION _COMMIT _RELEASE _TREE _BUNDLE
-_CHANNEL _REPOSITORY _REF _EPOCH _SEQUENCE _ACTION _ACTOR _REASON _SINCE _HOST _ATTEMPT; no AWS_*.
+_CHANNEL _REPOSITORY _REF _DEV _EPOCH _SEQUENCE _ACTION _ACTOR _REASON _SINCE _HOST _ATTEMPT; no AWS_*.
 It serves /healthz (alive), /readyz (a verified version is live), /status (JSON), /metrics
 (Prometheus) and POST /notify (look now).
 

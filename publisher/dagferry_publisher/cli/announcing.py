@@ -41,6 +41,7 @@ def succeeded(cli: Cli, outcome: Outcome) -> None:
         note=outcome.note,
         pipeline=_setting(cli, "pipeline"),
         at=content.issued,
+        dev=outcome.dev,
     )
     send(cli, event)
 

@@ -50,6 +50,7 @@ class Event:
             "version": live.version,
             "repository": live.repository,
             "ref": live.ref,
+            "dev": "true" if live.dev else "false",
             "epoch": live.epoch,
             "sequence": live.sequence,
             "action": live.action,

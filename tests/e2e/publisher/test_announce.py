@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dagferry_publisher.announce import Event, render
+from support.devloops import make_dev_site
 from support.gitrepos import GitRepo
 from support.raw_server import RawServer, reply
 from support.sites import Site
@@ -206,3 +207,16 @@ def test_commit_message_cannot_break_the_document(tmp_path: Path, own_site: Site
     with Chat() as chat:
         own_site.publish(commit, "--reason", 'a "b" \\ {actor} ü', DAGFERRY_ANNOUNCE=chat.url)
     assert chat.posts[0]["reason"] == 'a "b" \\ {actor} ü'
+
+
+def test_uncommitted_work_is_not_told_as_its_commit(tmp_path: Path, keys: Path, repo: GitRepo) -> None:
+    site, base = make_dev_site(tmp_path / "site", keys, repo), repo.git("rev-parse", "HEAD")
+    repo.write({"dags/etl.py": "A = 2\n"})
+    with Chat() as chat:
+        site.dagctl.environ["DAGFERRY_ANNOUNCE"] = chat.url
+        site.dagctl("publish", "--dev")
+        site.dagctl("publish")
+    work, commit = chat.posts
+    assert (work["dev"], commit["dev"]) == (True, False)
+    assert work["text"] == f"analytics/dev-ann: publish {base[:12]}+dev by ann (sequence 1): changed etl.py"
+    assert f"publish {base[:12]} by ann" in commit["text"]

@@ -63,6 +63,7 @@ def port(server: RawServer) -> str:
 
 
 def test_all_three_are_told_of_each_swap(pod: Pod, simulator: Simulator, tmp_path: Path) -> None:
+    simulator.write_trust(pod.trust, allow_dev=True)
     first = simulator.publish(small_tree("one"), "a")
     seen, touched = tmp_path / "seen", tmp_path / "touched"
     with RawServer(TAKEN) as server:
@@ -71,11 +72,12 @@ def test_all_three_are_told_of_each_swap(pod: Pod, simulator: Simulator, tmp_pat
         for name in ("exec", "webhook", "touch"):
             assert hook(running, name, version=first.version)["successes"] == 1
         before = touched.stat().st_mtime_ns
-        second = simulator.publish(small_tree("two"), "b")
+        second = simulator.publish(small_tree("two"), "b", release_changes={"dev": True})
         for name in ("exec", "webhook", "touch"):
             hook(running, name, version=second.version)
         assert touched.stat().st_mtime_ns > before
         (_, environment), (path, facts) = told(seen)
+        assert environment["DAGFERRY_HOOK_DEV"] == "false"
         assert Path(path) == pod.version(second.version)
         assert Path(path, "etl.py").read_text() == "VERSION = 'two'\n"
         assert "AWS_SECRET_ACCESS_KEY" not in environment
@@ -84,6 +86,7 @@ def test_all_three_are_told_of_each_swap(pod: Pod, simulator: Simulator, tmp_pat
             "COMMIT": commit_id("b"),
             "VERSION": second.version,
             "CHANNEL": "main",
+            "DEV": "true",
             "SEQUENCE": "2",
             "ATTEMPT": "1",
         }
