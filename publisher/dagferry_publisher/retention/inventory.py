@@ -11,7 +11,7 @@ from dagferry_publisher.chain import Chain
 from dagferry_publisher.errors import Conflict, NotFound
 from dagferry_publisher.retention.history import Line
 from dagferry_publisher.retention.plan import Inventory
-from dagferry_shared import envelope, release
+from dagferry_shared import envelope, pointer, release
 from dagferry_shared.errors import BlobMissing, Reason, Refused
 from dagferry_shared.layout import Layout, history_position
 from dagferry_shared.rules import Rules
@@ -100,7 +100,25 @@ class Reader:
             _check_newest(chain, head, objects)
             lines.append(Line(channel, tuple(_entries(chain, head)), self.can_cut(channel)))
         releases = self._releases(layout, objects)
-        return Reading(Inventory(layout, objects, lines, releases, frozenset(self.trust.revoked)), chains, etags)
+        beside = self._beside(layout, objects, lines)
+        inventory = Inventory(layout, objects, lines, releases, frozenset(self.trust.revoked), beside)
+        return Reading(inventory, chains, etags)
+
+    def _beside(self, layout: Layout, objects: Iterable[Listed], lines: Iterable[Line]) -> dict[str, str]:
+        """Read what history copies that are not of a chain name. They are not verified: it only keeps what is there."""
+        of_chains = {layout.history_entry(one.channel, *e.content.position) for one in lines for e in one.entries}
+        folders = tuple(layout.history(line.channel) for line in lines)
+        keys = [found.key for found in objects if found.key.startswith(folders) and history_position(found.key)]
+        strays = [key for key in keys if key not in of_chains]
+        with ThreadPoolExecutor(_READERS) as pool:
+            return {key: named for key, named in zip(strays, pool.map(self._named, strays), strict=True) if named}
+
+    def _named(self, key: str) -> str | None:
+        try:
+            blob = self.store.get(key, limit=envelope.MAX_ENVELOPE)
+            return pointer.parse(envelope.parse(blob.data, "history copy")).release if blob else None
+        except (BlobMissing, Refused):
+            return None
 
     def _releases(self, layout: Layout, objects: Iterable[Listed]) -> dict[str, Release]:
         prefix = layout.release("").removesuffix(".json")

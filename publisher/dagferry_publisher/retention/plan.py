@@ -3,7 +3,7 @@
 Rules, in this order; the first that fits an object says why it stays:
   1. pointers and cuts;
   2. a history copy from the oldest kept entry on (``history.kept_history``), or beside the chain above it;
-  3. a release that a kept entry names, or that is pinned;
+  3. a release that a kept entry names, or any other history copy that stays, or that is pinned;
   4. an archive, or delta archive, that a kept release names, or that is pinned;
   5. anything younger than the safety age;
   6. anything that dagferry does not know: it is reported, and never removed.
@@ -84,6 +84,7 @@ class Inventory:
         lines: every channel's chain.
         releases: those that can be read, by digest.
         revoked: release digests and commits.
+        beside: what history copies that are not of a chain name, by key: an epoch before, or what was stepped over.
     """
 
     layout: Layout
@@ -91,6 +92,7 @@ class Inventory:
     lines: Sequence[Line]
     releases: Mapping[str, Release]
     revoked: frozenset[str] = frozenset()
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +151,7 @@ class _Needs:
     def __post_init__(self) -> None:
         for line in self.inventory.lines:
             self._line(line, self.histories[line.channel])
+        self._copies_that_stay()
         for found in self.inventory.objects:
             if digest := self._digest(found.key, "releases/", ".json"):
                 release = self.inventory.releases.get(digest)
@@ -164,6 +167,18 @@ class _Needs:
             epoch, sequence = entry.content.position
             why = f"live on {line.channel}" if index == 0 else f"named by {epoch}-{sequence} of {line.channel}"
             self._releases.setdefault(entry.content.release, why)
+
+    def _copies_that_stay(self) -> None:
+        """Keep what they name, as far as it is there: one that names what is gone is in nobody's way."""
+        layout = self.inventory.layout
+        named = dict(self.inventory.beside)
+        for line in self.inventory.lines:
+            for entry in line.entries[self.histories[line.channel].index + 1 :]:
+                named[layout.history_entry(line.channel, *entry.content.position)] = entry.content.release
+        for found in self.inventory.objects:
+            digest = named.get(found.key, "")
+            if digest in self.inventory.releases and self.decide(found).fate is Fate.KEEP:
+                self._releases.setdefault(digest, f"named by {found.key.removeprefix(layout.root)}, which stays")
 
     def _pin(self, digest: str, release: Release | None) -> None:
         for word in self.policy.pinned:

@@ -265,3 +265,16 @@ def test_a_line_of_a_keep_list_that_is_nothing_is_an_error(line: str) -> None:
 def test_a_keep_list_that_is_no_text_is_an_error() -> None:
     with pytest.raises(UsageError, match="UTF-8"):
         keeplist.parse(b"\xff")
+
+
+def test_a_copy_before_the_kept_history_that_stays_keeps_its_release() -> None:
+    """It was written again lately, say by a replication: while it is there, what it names is."""
+    bundle = Bundle()
+    bundle.line("pA pB pC pD", (100, 90, 80, 70))
+    key = LAYOUT.history_entry("main", 1, 1)
+    bundle.objects = [
+        replace(one, modified=NOW - timedelta(days=5)) if one.key == key else one for one in bundle.objects
+    ]
+    assert on(bundle, key, policy(1, 10)).why == "younger than what is kept"
+    assert gone(bundle, policy(1, 10)) == {"B"}
+    assert gone(bundle, policy(1, 1)) == {"A", "B"}
