@@ -65,11 +65,22 @@ def kept_history(line: Line, policy: Policy, revoked: frozenset[str], now: datet
     if not line.can_cut:
         return Kept(len(entries) - 1, "no --pointer-key of this channel signs a cut")
     kept = max(_needed(entries, policy, revoked, now), key=lambda one: one.index)
-    live, last = entries[0].content.release, kept.index
-    # A history that began with the live release would hide what was live before it.
-    while last + 1 < len(entries) and entries[last].content.release == live and default_target(entries):
-        last += 1
+    last = _to_the_same_target(entries, kept.index)
     return Kept(last, kept.why if last == kept.index else "default target of a rollback")
+
+
+def _to_the_same_target(entries: Sequence[Entry], last: int) -> int:
+    """Go further back until a rollback without a target goes where it would with all of the history.
+
+    One that began with the live release would hide what was live before it; where the whole one did begin with that,
+    one that begins with another would make up a target.
+    """
+    live, has_target = entries[0].content.release, default_target(entries) is not None
+    if not has_target and default_target(entries[: last + 1]) is None:
+        return last
+    while last + 1 < len(entries) and (entries[last].content.release == live) == has_target:
+        last += 1
+    return last
 
 
 def _needed(entries: Sequence[Entry], policy: Policy, revoked: frozenset[str], now: datetime) -> Iterator[Kept]:

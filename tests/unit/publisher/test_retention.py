@@ -46,6 +46,7 @@ def gone(bundle: Bundle, rules: Policy) -> set[str]:
         ("pA pB pC pD rB rA", 1, 0, 4, "tip"),  # nothing was live before A: rollbacks go no further
         ("pA pB pC pD pE rC", 1, 0, 2, "default target of a rollback"),
         ("pA pB pC pD pE rB", 1, 0, 1, "default target of a rollback"),
+        ("pA pB pC pA pD pA", 2, 0, 4, "default target of a rollback"),  # nothing was live before A, and C would be now
         ("pA pB fB fB fB fB", 1, 0, 1, "default target of a rollback"),
         ("pA pB fB fB pC fC", 2, 0, 2, "one of the newest 2 deployments"),  # refreshing is no deployment
     ],
