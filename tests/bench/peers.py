@@ -182,7 +182,7 @@ class AwsSync(Peer):
 
     def command(self) -> list[str]:
         source = f"s3://{self.world.bucket}/plain/"
-        return [str(self._program), "s3", "sync", "--quiet", "--delete", "--exact-timestamps", source, str(self.volume)]
+        return [str(self._program), "s3", "sync", "--quiet", "--delete", source, str(self.volume)]
 
 
 class Rclone(Peer):
