@@ -233,19 +233,23 @@ def measure(work: Path, major: int) -> list[Place]:
         for number in range(ROUNDS + QUICK_ROUNDS):
             round_of(made, commits, quick=number >= ROUNDS)
             print(f"Airflow {major}: round {number + 1} of {ROUNDS + QUICK_ROUNDS}", file=sys.stderr, flush=True)
+            table(major, made)
         return made
 
 
 def table(major: int, made: list[Place]) -> None:
     """Print medians and extremes."""
     print(f"\nAirflow {major}, seconds from publish to shown: median (lowest … highest; number)")
-    print(f"{'':<40}" + "".join(f"{step:>28}" for step in STEPS))
+    print(f"{'':<40}" + "".join(f"{step:>28}" for step in STEPS), flush=True)
     for place in made:
-        cells = [
-            f"{statistics.median(samples):.1f} ({min(samples):.1f} … {max(samples):.1f}; {len(samples)})"
-            for samples in (place.seen[step] for step in STEPS)
-        ]
-        print(f"{place.layout.name:<40}" + "".join(f"{cell:>28}" for cell in cells))
+        cells = [_cell(place.seen[step]) for step in STEPS]
+        print(f"{place.layout.name:<40}" + "".join(f"{cell:>28}" for cell in cells), flush=True)
+
+
+def _cell(samples: list[float]) -> str:
+    if not samples:
+        return "-"
+    return f"{statistics.median(samples):.1f} ({min(samples):.1f} … {max(samples):.1f}; {len(samples)})"
 
 
 def main() -> None:
