@@ -187,6 +187,15 @@ class Chain:
                     if current.content.position != position or _is_first(current, beginning):
                         break
 
+    def whole_part(self, newest: Signed[Pointer]) -> tuple[list[Entry], Refused | None]:
+        """Return the chain as far back as it is whole, newest first, and what is wrong where it ends early."""
+        entries: list[Entry] = []
+        try:
+            entries.extend(self.walk(newest))
+        except Refused as broken:
+            return entries, broken
+        return entries, None
+
     def _copies_before(self, entry: Entry, pool: ThreadPoolExecutor) -> Iterator[tuple[Position, bytes | None]]:
         """Fetch the copies of the positions right before an entry's."""
         epoch, sequence = entry.content.position

@@ -37,18 +37,29 @@ class Change:
 def changes(old: Sequence[Item], new: Sequence[Item]) -> list[Change]:
     """Return what differs, by path."""
     before, after = _facts(old), _facts(new)
-    paths = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
-    return [Change(_status(before.get(path), after.get(path)), path) for path in paths]
+    was, now = ({path: oid for path, (oid, _) in facts.items()} for facts in (before, after))
+    return [Change(status(was.get(path), now.get(path)), path) for path in differing(before, after)]
+
+
+def differing(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Return the paths of which two trees know different things, sorted."""
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+
+
+def status(before: object | None, after: object | None) -> str:
+    """Say how a path differs: added, removed, changed, or mode.
+
+    Args:
+        before: what names its content; None if it was not there.
+        after: the same, in the new tree.
+    """
+    if before is None or after is None:
+        return "added" if before is None else "removed"
+    return "mode" if before == after else "changed"
 
 
 def _facts(items: Sequence[Item]) -> Mapping[str, tuple[str, str]]:
     return {item.path: (item.entry.oid, item.mode) for item in items}
-
-
-def _status(before: tuple[str, str] | None, after: tuple[str, str] | None) -> str:
-    if before is None or after is None:
-        return "added" if before is None else "removed"
-    return "mode" if before[0] == after[0] else "changed"
 
 
 def in_words(found: Sequence[Change]) -> str:

@@ -6,13 +6,11 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dagferry_publisher.changes import differing, status
 from dagferry_publisher.stored import contents, fetched, kind, read_checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dagferry_publisher.chain import Chain
-    from dagferry_shared.gittree import Leaf
     from dagferry_shared.release import Release
     from dagferry_shared.strictjson import Json
 
@@ -64,29 +62,16 @@ def _lines(path: str, old: bytes, new: bytes) -> tuple[str, ...]:
     return tuple(difflib.unified_diff(before, after, f"a/{path}", f"b/{path}", lineterm=""))
 
 
-def _status(old: Leaf | None, new: Leaf | None) -> str:
-    if old is None:
-        return "added"
-    if new is None:
-        return "removed"
-    return "mode" if old.blob == new.blob else "changed"
-
-
-def changed_paths(old: Mapping[str, Leaf], new: Mapping[str, Leaf]) -> list[str]:
-    """Return the paths that differ in content or kind, sorted."""
-    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
-
-
 def diff(chain: Chain, old: Release, new: Release) -> list[Change]:
     """Compare two releases' trees; both archives are verified on the way."""
     with fetched(chain, old) as old_file, fetched(chain, new) as new_file:
         before, after = read_checked(old_file, old).leaves, read_checked(new_file, new).leaves
-        paths = changed_paths(before, after)
+        paths = differing(before, after)
         old_content, new_content = contents(old_file, old, set(paths)), contents(new_file, new, set(paths))
     changes = []
     for path in paths:
         was, now = before.get(path), after.get(path)
         lines = _lines(path, old_content.get(path, b""), new_content.get(path, b""))
         kinds = kind(was.mode) if was else "", kind(now.mode) if now else ""
-        changes.append(Change(path, _status(was, now), *kinds, lines))
+        changes.append(Change(path, status(was and was.blob, now and now.blob), *kinds, lines))
     return changes

@@ -17,6 +17,7 @@ from dagferry_puller.attempt import attempt
 from dagferry_puller.backoff import Backoff, uniform
 from dagferry_puller.exits import line_for
 from dagferry_puller.logs import Complaints, fields, log
+from dagferry_puller.root import VERSIONS
 from dagferry_puller.tellinfo import AirflowInfo, Parse
 from dagferry_puller.telling import Telling
 from dagferry_shared import times
@@ -106,7 +107,7 @@ class Teller:
         self._note(version=live.version, state=Parse.TELLING, told_at=None, parsed_at=None, files_told=0,
                    swap_to_parsed_seconds=None, dags=0, pending=0, import_errors=0, detail="")  # fmt: skip
         target = Target(live.version, self._since)
-        changed = stamped.changed(os.path.join(self._settings.root, "versions", live.version))
+        changed = stamped.changed(os.path.join(self._settings.root, VERSIONS, live.version))
         return Telling(target, self._settings.airflow_bundle, self._clock, self._news.is_set, changed)
 
     def _follow(self, telling: Telling) -> None:

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from dagferry_publisher import cuts
 from dagferry_publisher.ops.outcome import Outcome
-from dagferry_shared.errors import Refused
 from dagferry_shared.pointer import Action
 
 if TYPE_CHECKING:
-    from dagferry_publisher.chain import Chain, Entry
+    from dagferry_publisher.chain import Chain
     from dagferry_publisher.transaction import Writer
 
 
@@ -24,12 +23,7 @@ def recut(chain: Chain, writer: Writer, *, reason: str, dry_run: bool = False) -
         Conflict: somebody else wrote a cut meanwhile, or the one that is there is newer than all of the chain.
     """
     live = chain.live()
-    entries: list[Entry] = []
-    broken = None
-    try:
-        entries.extend(chain.walk(live))
-    except Refused as found:
-        broken = found
+    entries, broken = chain.whole_part(live)
     if broken is None and chain.beginning().problem is None:
         return Outcome(Action.REPAIR, changed=False, pointer=live, note="the history is whole", dry_run=dry_run)
     oldest = entries[-1]

@@ -84,16 +84,6 @@ def named_target(chain: Iterable[Entry], prefix: str) -> Entry:
     return next(iter(found.values()))
 
 
-def _known(chain: Chain, head: Signed[Pointer]) -> tuple[list[Entry], Refused | None]:
-    """Return the chain as far back as it is whole, newest first, and what is wrong where it ends early."""
-    entries: list[Entry] = []
-    try:
-        entries.extend(chain.walk(head))
-    except Refused as broken:
-        return entries, broken
-    return entries, None
-
-
 def _choose(entries: list[Entry], broken: Refused | None, request: RollbackRequest) -> Entry | None:
     """Choose the target; a history that is damaged further back does not stop a named one that is found."""
     if request.to is None:
@@ -109,7 +99,7 @@ def _choose(entries: list[Entry], broken: Refused | None, request: RollbackReque
 
 
 def _target(chain: Chain, head: Signed[Pointer], request: RollbackRequest) -> Pointer:
-    entries, broken = _known(chain, head)
+    entries, broken = chain.whole_part(head)
     entry = _choose(entries, broken, request)
     if entry is None:
         cut = entries[-1].content.previous is not None

@@ -10,6 +10,7 @@ from dagferry_publisher.chain import Entry
 from dagferry_publisher.errors import NotFound, UsageError
 from dagferry_publisher.ops.rollback import default_target, named_target
 from dagferry_shared.pointer import Action, Pointer
+from support.inventories import ACTIONS
 
 
 def entry(sequence: int, action: Action, release: str) -> Entry:
@@ -31,16 +32,6 @@ def entry(sequence: int, action: Action, release: str) -> Entry:
         reason="",
     )
     return Entry(content, b"", str(sequence))
-
-
-ACTIONS = {
-    "p": Action.PUBLISH,
-    "m": Action.PROMOTE,
-    "r": Action.ROLLBACK,
-    "f": Action.REFRESH,
-    "h": Action.HOLD,
-    "x": Action.REPAIR,
-}
 
 
 def chain(text: str) -> list[Entry]:
