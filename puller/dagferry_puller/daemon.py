@@ -149,7 +149,9 @@ class Daemon:
         while not self._stopping:
             begun = self._clock.monotonic()
             outcome = self._look(announced=announced)
-            if outcome is Outcome.SWAPPED or not rested:
+            if outcome is Outcome.SWAPPED:  # every pod of the machine is at it now, and the next change may be near
+                rested = False
+            elif not rested:
                 footprint.give_back_code()
                 rested = True
             delay = self._delay(outcome)

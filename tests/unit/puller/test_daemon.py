@@ -64,6 +64,17 @@ def test_standby_tries_the_lock_every_second(monkeypatch: pytest.MonkeyPatch) ->
     assert delays(monkeypatch, Outcome.STANDBY, Outcome.STANDBY) == [1, 1]
 
 
+def test_code_is_given_back_once_nothing_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    monkeypatch.setattr(daemon.footprint, "give_back_code", lambda: happened.append("given back"))
+    monkeypatch.setattr(daemon, "record", lambda turn, *_: happened.append(turn.name.lower()) or turn)
+    monkeypatch.setattr(daemon, "attempt", lambda turn: turn())
+    swapped, unchanged = Outcome.SWAPPED, Outcome.UNCHANGED
+    delays(monkeypatch, swapped, unchanged, unchanged, swapped, swapped, unchanged)
+    quiet = ["unchanged", "given back"]
+    assert happened == ["swapped", *quiet, "unchanged", "swapped", "swapped", *quiet]
+
+
 def in_thread(work: Any) -> threading.Thread:
     thread = threading.Thread(target=work)
     thread.start()
