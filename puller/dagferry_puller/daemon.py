@@ -135,6 +135,7 @@ class Daemon:
         worker.start()
         while (received := inbox.wait()) == signal.SIGHUP:
             log.info("SIGHUP: looking now")
+            self._session.look_at_all()
             self.triggers.look_now()
         log.info("signal %s: ending", received)
         self._stopping = True

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import resource
 import stat
-import sys
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from dagferry_puller import fsio
 from dagferry_shared.gittree import Leaf, Mode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 _POSITIVE = (1 << 63) - 1
 _BLOB = 32  # bytes of a blob's id
 _TOLD, _KEPT = 2, 4  # numbers of an entry in the two arrays
-_LOOK = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST_HELD = 512  # entries
-
-
-class _Held:
-    """Descriptors of entries that are only looked at, closed when nobody holds them any more."""
-
-    def __init__(self) -> None:
-        self.fds = array("i")
-
-    def stat(self, path: str, top: int) -> os.stat_result:
-        """Open an entry and look at it; one that there is no descriptor for is looked at all the same."""
-        try:
-            fd = os.open(path, _LOOK, dir_fd=top)
-        except OSError as error:
-            if error.errno not in {errno.EMFILE, errno.ENFILE}:
-                raise
-            return _stat(path, top)
-        self.fds.append(fd)
-        return os.fstat(fd)
-
-    def __del__(self) -> None:
-        for fd in self.fds:
-            os.close(fd)
 
 
 class Glance:
@@ -65,8 +39,9 @@ class Glance:
         self._paths: list[str] = []
         self._told = array("q")  # ctime, size
         self._kept = array("q")  # inode, mtime, mode, links
+        self._directories = array("q")  # which paths are directories
+        self._next = 0  # the first path that the next look at a share of them looks at
         self._blobs = b""
-        self._held: _Held | None = None
         pending = [""]
         while pending:  # a directory's own times come before its names, so that a name that is added meanwhile shows
             above = pending.pop()
@@ -78,35 +53,35 @@ class Glance:
                     self._told.extend((info.st_ctime_ns, info.st_size))
                     self._kept.extend((info.st_ino & _POSITIVE, _mtime(info), info.st_mode, info.st_nlink))
                     if stat.S_ISDIR(info.st_mode):
+                        self._directories.append(len(self._paths) - 1)
                         pending.append(path)
         if leaves is not None:
             self.learn(leaves)
 
-    def holds(self, fd: int) -> bool:
-        """Tell whether all of the tree is as it was.
+    def holds(self, fd: int, share: float = 1.0) -> bool:
+        """Tell whether the tree is as it was.
 
-        A small tree's entries are opened at the first look, and are asked by descriptor from then on, at half the cost:
-        which file a name means cannot change without the ctime of its directory.
+        A name that was added, removed or replaced changes its directory's ctime, so a look at all directories finds it.
+        What was done to a file in place is found when it is the file's turn.
+
+        Args:
+            fd: the tree's open directory.
+            share: how much of the files is looked at, the next in turn; all of them from 1.0 on.
         """
-        held = self._held
-        if held is not None:
-            return self._is_told(map(os.fstat, held.fds)) and _identity(fd) == self._top
-        held = _Held() if len(self._paths) <= min(_MOST_HELD, _descriptors() // 2) else None
-        look = held.stat if held is not None else _stat
-        if not self._is_told(look(path, fd) for path in self._paths) or _identity(fd) != self._top:
-            return False
-        if held is not None and len(held.fds) == len(self._paths):
-            self._held = held
-        return True
-
-    def _is_told(self, infos: Iterable[os.stat_result]) -> bool:
+        count = len(self._paths)
+        some = min(int(min(share, 1.0) * count) + 1, count)
+        end = self._next + some
+        turn = chain(range(self._next, min(end, count)), range(end - count))
+        self._next = end % count if count else 0
+        told = self._told
         try:
-            for info, ctime, size in zip(infos, self._told[::_TOLD], self._told[1::_TOLD], strict=True):
-                if info.st_ctime_ns != ctime or info.st_size != size:
+            for at in turn if some == count else chain(self._directories, turn):
+                info = os.stat(self._paths[at], dir_fd=fd, follow_symlinks=False)
+                if info.st_ctime_ns != told[_TOLD * at] or info.st_size != told[_TOLD * at + 1]:
                     return False
         except OSError:
             return False
-        return True
+        return _identity(fd) == self._top
 
     def relinked(self, fd: int, ctimes: Mapping[str, int] | None = None) -> None:
         """Look again after this process made or removed hard links to files of the tree, and allow for just that.
@@ -209,16 +184,6 @@ def _mtime(info: os.stat_result) -> int:
     """Return the modification time; one before 1677 or after 2262, which anybody can set, as one of these ends."""
     mtime = info.st_mtime_ns
     return mtime if -_POSITIVE <= mtime <= _POSITIVE else _POSITIVE if mtime > 0 else -_POSITIVE
-
-
-def _stat(path: str, top: int) -> os.stat_result:
-    return os.stat(path, dir_fd=top, follow_symlinks=False)
-
-
-def _descriptors() -> int:
-    """Return how many descriptors this process may have."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if most == resource.RLIM_INFINITY else most
 
 
 def _identity(fd: int) -> tuple[int, int, int]:

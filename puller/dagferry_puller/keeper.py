@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 
     from dagferry_puller.disktree import Made
     from dagferry_puller.glance import Glance
+    from dagferry_puller.options import Settings
     from dagferry_puller.recorder import Recorder
     from dagferry_puller.reuse import Base
     from dagferry_puller.volume import Volume
     from dagferry_shared.pointer import Pointer
     from dagferry_shared.release import Release
     from dagferry_shared.rules import Rules
+
+
+_ROUND = 12  # periods in which each file of the live tree is looked at once
 
 
 class Keeper:
@@ -38,12 +42,13 @@ class Keeper:
         unkept: whether it was adopted from there, so that the root has to be told what is live.
     """
 
-    def __init__(self, volume: Volume, recorder: Recorder, recheck: float, clock: Callable[[], float]) -> None:
+    def __init__(self, volume: Volume, recorder: Recorder, settings: Settings, clock: Callable[[], float]) -> None:
         self._volume = volume
         self._recorder = recorder
-        self._recheck = recheck
+        self._recheck = settings.recheck
+        self._round = _ROUND * settings.period
         self._clock = clock
-        self._verified_at = 0.0
+        self._verified_at = self._looked_at = 0.0
         self._glance: Glance | None = None  # at the tree when it was last read whole
         self._tree_is_good = False
         self._rules: Rules | None = None
@@ -91,7 +96,8 @@ class Keeper:
         glance = self._volume.glance(version, made.leaves) if made else None
         if made and glance is not None and not glance.confirms(made.linked):
             glance = None  # a shared file was changed since: read all of it at the next look
-        self._glance, self._verified_at, self._tree_is_good = glance, self._clock(), True
+        self._glance, self._tree_is_good = glance, True
+        self._verified_at = self._looked_at = self._clock()
 
     def base(self) -> Base | None:
         """Return what is live as a base for the next version; None if it is not whole, or not known well enough."""
@@ -101,6 +107,11 @@ class Keeper:
         from dagferry_puller.reuse import Base  # noqa: PLC0415 - a cold pod has nothing to share
 
         return Base(self.version, self.release.content.tree, glance, self.relinked)
+
+    def unlinking(self) -> None:
+        """Look at all of the live tree before links to its files go: afterwards a ctime tells less."""
+        if self.version is not None and self._glance is not None and not self._volume.holds(self.version, self._glance):
+            self._glance = None  # so all of it is read at the next look
 
     def relinked(self, ctimes: Mapping[str, int] | None = None) -> None:
         """Note that this process made or removed hard links to files of the live version: their ctime is another."""
@@ -112,6 +123,10 @@ class Keeper:
         self.version = self.release = self.revoked = self._rules = None
         self.damage = self._glance = self.known = None
         self._was_good = self.unkept = False
+
+    def look_at_all(self) -> None:
+        """Have the next look be at each file of the live tree, not only at those whose turn it is."""
+        self._looked_at = float("-inf")
 
     def recheck(self, rules: Rules) -> None:
         """Look at what may have changed: the rules, the tree (read again if stat or the time says so) and the link."""
@@ -158,9 +173,13 @@ class Keeper:
                 )
 
     def _look_at_tree(self, version: str, content: Release) -> None:
-        """Read the whole tree again if a glance at it shows a change, or if it is time."""
+        """Read the whole tree again if a glance at it shows a change, or if it is time.
+
+        A glance is at all directories, and at as much of the files as is due, so that each has its turn in a round.
+        """
         now, old = self._clock(), self._glance
-        changed = old is None or not self._volume.holds(version, old)
+        share, self._looked_at = (now - self._looked_at) / self._round, now
+        changed = old is None or not self._volume.holds(version, old, share)
         if not changed and now - self._verified_at < self._recheck:
             return
         if changed and old is not None:

@@ -46,6 +46,7 @@ class Session:
         self._volume: Volume | None = None
         self._lock: int | None = None
         self._watcher: Keeper | None = None
+        self._asked = False  # somebody wants to know of the whole live tree
         self._replaced = False  # the root's directories are not the ones that we made
         # These outlive a root: who replaces ``.dagferry`` by nothing or by an older one brings nothing old back.
         self._seen: Mapping[str, Seen] = {}
@@ -69,7 +70,7 @@ class Session:
             if self._replaced:
                 self._recorder.repaired(Repair.ROOT)
                 self._replaced = False
-            self._watcher = Keeper(self._volume, self._recorder, self._settings.recheck, time.monotonic)
+            self._watcher = Keeper(self._volume, self._recorder, self._settings, time.monotonic)
         return self._volume
 
     def close(self) -> None:
@@ -107,9 +108,17 @@ class Session:
         """Return who says to own the root."""
         return lock.owner(self.open().root.meta)
 
+    def look_at_all(self) -> None:
+        """Have the next turn look at each file of the live tree. May be called from any thread."""
+        self._asked = True
+
     def turn(self) -> Outcome:
         """Do one sync as the owner, or look after the live version as a standby."""
         puller = self.own()
+        keeper = puller.keeper if puller is not None else self._watcher
+        if self._asked and keeper is not None:
+            self._asked = False
+            keeper.look_at_all()
         if puller is not None:
             return puller.sync()
         self.watch(self._trust.rules())
@@ -118,7 +127,7 @@ class Session:
     def watch(self, rules: Rules) -> Keeper:
         """Look at what another owner has live; nothing is changed."""
         volume = self.open()
-        watcher = self._watcher or Keeper(volume, self._recorder, self._settings.recheck, time.monotonic)
+        watcher = self._watcher or Keeper(volume, self._recorder, self._settings, time.monotonic)
         if watcher.version is None or watcher.version != volume.link.read():
             watcher.adopt(rules)
         else:

@@ -57,7 +57,7 @@ class Puller:
         self._layout = Layout(settings.bundle)
         backoff = DigestBackoff(max(settings.period, 5.0), time.monotonic)
         self._activator = Activator(settings, reader, volume, recorder, backoff)
-        self.keeper = Keeper(volume, recorder, settings.recheck, time.monotonic)
+        self.keeper = Keeper(volume, recorder, settings, time.monotonic)
         self._started = self._recalled = False
         self._generation = 0
         self._etag: str | None = None
@@ -276,8 +276,11 @@ class Puller:
 
     def _retire(self, outcome: Outcome) -> None:
         if outcome is Outcome.SWAPPED or time.monotonic() - self._retired_at >= _RETIRE_SECONDS:
+            keeper = self.keeper
+            unlinking = None if outcome is Outcome.SWAPPED else keeper.unlinking  # a swap has just looked at all
             with self._recorder.step(Step.RETIRE):
-                self._recorder.update(versions=self._volume.retire(self.keeper.relinked))
+                left = self._volume.retire(unlinking=unlinking, relinked=keeper.relinked)
+                self._recorder.update(versions=left)
             self._retired_at = time.monotonic()
 
     # What others see

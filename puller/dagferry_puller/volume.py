@@ -92,10 +92,10 @@ class Volume:
             return None if fd is None else Glance(fd, leaves)
         return None
 
-    def holds(self, version: str, before: Glance) -> bool:
-        """Tell whether stat still tells the same of a version."""
+    def holds(self, version: str, before: Glance, share: float = 1.0) -> bool:
+        """Tell whether stat still tells the same of a version, by its directories and a share of its files."""
         with suppress(OSError), self.opened(version) as fd:
-            return fd is not None and before.holds(fd)
+            return fd is not None and before.holds(fd, share)
         return False
 
     def relinked(self, version: str, before: Glance, ctimes: Mapping[str, int] | None = None) -> None:
@@ -184,11 +184,14 @@ class Volume:
                     fsio.discard(name, fd)
         self.link.remove_leftovers()
 
-    def retire(self, relinked: Callable[[], None] = lambda: None) -> int:
+    def retire(
+        self, *, unlinking: Callable[[], None] | None = None, relinked: Callable[[], None] | None = None
+    ) -> int:
         """Remove versions that nobody needs, and what could not be removed before; returns how many are left.
 
         Args:
-            relinked: called if any went: they may have been hard links to files of the live version.
+            unlinking: called before any goes: its files may be hard links to those of the live version.
+            relinked: called when some went.
         """
         self._remove_leftovers()
         now, versions = int(time.time()), sorted(self.versions(), key=self.stamp, reverse=True)
@@ -203,8 +206,10 @@ class Volume:
         )
         linked = self.link.read()
         old = [version for version, why in plan.items() if why is retire.Why.OLD and version != linked]
+        if old and unlinking is not None:
+            unlinking()
         gone = {version for version in old if retire.retire(self.root, version)}
-        if gone:
+        if gone and relinked is not None:
             relinked()
         kept = set(versions) - gone
         self.update(left={v: t for v, t in self.state.left.items() if v in kept})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import shutil
+import signal
 import threading
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,18 @@ def test_changed_tree_is_repaired_by_the_next_look(scene: Scene, change: Change)
     assert metrics["dagferry_puller_tree_changes_total"] == 1
     assert metrics["dagferry_puller_tampered_entries_total"] >= 1
     assert metrics["dagferry_puller_damaged"] == 0
+
+
+def test_edit_in_place_is_found_by_polls_alone_within_a_round_of_them(scenes: Scenes) -> None:
+    scene = scenes.make(period="0.1")
+    try:
+        before = sum(scene.running.status()["syncs"].values())
+        edit_with_size_and_times_kept(scene.version, scene.outside)
+        status = scene.running.wait("the repair", lambda status: status["repairs"]["tree"] == 1)
+        assert sum(status["syncs"].values()) - before <= 2 * 12
+        assert_whole(scene)
+    finally:
+        scene.pod.close()
 
 
 @pytest.mark.parametrize("change", [edit_with_size_and_times_kept, replace_directory_by_link_to_a_copy, add_file])
@@ -221,6 +234,7 @@ def test_store_through_an_old_mapping_is_repaired_by_the_periodic_check(pod: Pod
     path.chmod(0o644)
     with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
         mapping[0:1] = b"X"  # from now on a store changes no time that stat shows
+        running.signal(signal.SIGHUP)
         running.wait("the touched file was read", lambda status: status["tree_changes"] >= 1)
         mapping[4:5] = b"2"
         running.wait("repaired", lambda status: status["repairs"]["tree"] == 1 and status["ready"])

@@ -97,7 +97,8 @@ class Scenes:
         self._ready: deque[Scene] = deque()
         self._made = 0
 
-    def _make(self) -> Scene:
+    def make(self, period: str = "1h") -> Scene:
+        """Start one; who does so closes its pod."""
         self._made += 1
         directory = self._directory / str(self._made)
         (directory / "outside").mkdir(parents=True)
@@ -108,13 +109,13 @@ class Scenes:
             if published:
                 assert pod.once().code == 0
             published.append(simulator.publish(tree, f"commit {number}"))
-        running = run_quietly(pod)
+        running = run_quietly(pod, period=period)
         return Scene(pod, simulator, running, published[-1], ([None, *published])[-2], directory / "outside")
 
     def take(self) -> Scene:
         """Return one that nobody had before; who takes it closes its pod."""
         while len(self._ready) <= AHEAD:
-            self._ready.append(self._make())
+            self._ready.append(self.make())
         return self._ready.popleft()
 
     def close(self) -> None:

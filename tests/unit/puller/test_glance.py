@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,16 @@ from dagferry_puller.glance import Glance
 from dagferry_puller.root import Root
 from dagferry_puller.volume import Volume
 from support.bundles import Symlink, commit_id
-from support.tampering import CONTENT, DEEP, edit_with_size_and_times_kept, tree
+from support.tampering import (
+    CONTENT,
+    DEEP,
+    append,
+    edit_with_size_and_times_kept,
+    make_executable,
+    take_executable_bit,
+    tree,
+    truncate,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,52 +64,59 @@ def test_every_change_shows(volume: Volume, tmp_path: Path, change: Change) -> N
     assert not volume.holds(VERSION, before)
 
 
+IN_PLACE = (edit_with_size_and_times_kept, truncate, append, make_executable, take_executable_bit)
+
+
+def looks_until_seen(volume: Volume, before: Glance, share: float) -> int:
+    return next(looks for looks in range(1, 100) if not volume.holds(VERSION, before, share))
+
+
 @pytest.mark.parametrize("change", CONTENT)
-def test_every_change_shows_in_a_tree_of_too_many_entries_to_hold(
-    volume: Volume, tmp_path: Path, change: Change, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("begun", [0, 1, 2, 5])
+def test_every_change_shows_in_one_round_of_looks_and_those_of_names_at_once(
+    volume: Volume, tmp_path: Path, change: Change, begun: int
 ) -> None:
-    monkeypatch.setattr(glances, "_MOST_HELD", 2)
-    held = open_files()
-    test_every_change_shows(volume, tmp_path, change)
-    assert open_files() == held
-
-
-def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
-def test_entries_are_held_after_the_first_look_and_as_long_as_the_glance(volume: Volume) -> None:
-    none = open_files()
+    (tmp_path / "outside").mkdir()
     before = volume.glance(VERSION)
     assert before
-    assert open_files() == none
-    assert volume.holds(VERSION, before)
-    entries = sum(1 for _ in version_of(volume).rglob("*"))
-    assert open_files() == none + entries
-    assert volume.holds(VERSION, before)
-    del before
-    assert open_files() == none
+    assert all(volume.holds(VERSION, before, 0.25) for _ in range(begun))
+    change(version_of(volume), tmp_path / "outside")
+    assert looks_until_seen(volume, before, 0.25) <= (4 if change in IN_PLACE else 1)
 
 
-def test_a_process_without_descriptors_left_looks_all_the_same(
-    volume: Volume, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_look_at_a_share_asks_for_directories_and_for_files_in_turn(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, none = volume.glance(VERSION), open_files()
+    before, asked, real = volume.glance(VERSION), [], os.stat
+
+    def noting(path: str, **named: Any) -> os.stat_result:
+        asked.append(path)
+        return real(path, **named)
+
     assert before
-    real, left = os.open, [3]
+    monkeypatch.setattr(os, "stat", noting)
+    entries = {str(path.relative_to(version_of(volume))) for path in version_of(volume).rglob("*")}
+    directories = {path for path in entries if (version_of(volume) / path).is_dir()}
+    rounds = []
+    for _ in range(len(entries)):  # a look at no more than one, each in turn
+        asked.clear()
+        assert volume.holds(VERSION, before, 0.0)
+        assert set(asked[:-1]) == directories
+        rounds.append(asked[-1])
+    assert sorted(rounds) == sorted(entries)
+    asked.clear()
+    assert volume.holds(VERSION, before, float("inf"))
+    assert sorted(asked) == sorted(entries)
 
-    def few(path: str, flags: int, *more: int, **named: int) -> int:
-        left[0] -= 1
-        if left[0] < 0 and flags & os.O_PATH:
-            raise OSError(errno.EMFILE, "Too many open files")
-        return real(path, flags, *more, **named)
 
-    monkeypatch.setattr(os, "open", few)
-    assert volume.holds(VERSION, before)
-    assert volume.holds(VERSION, before)
-    assert open_files() == none
-    (version_of(volume) / DEEP).parent.chmod(0o700)
-    assert not volume.holds(VERSION, before)
+def test_empty_tree_holds_until_it_is_no_more(volume: Volume) -> None:
+    shutil.rmtree(version_of(volume))
+    version_of(volume).mkdir()
+    before = volume.glance(VERSION)
+    assert before
+    assert all(volume.holds(VERSION, before, share) for share in (0.0, 0.5, 1.0))
+    (version_of(volume) / "added").touch()
+    assert not volume.holds(VERSION, before, 0.0)
 
 
 def test_reading_does_not_show(volume: Volume) -> None:

@@ -368,6 +368,7 @@ def test_rollback_stamps_no_file_of_another_version(pod: Target) -> None:
 def test_file_from_the_future_is_copied_to_get_an_earlier_time(pod: Target, year: int) -> None:
     first = pod.last
     os.utime(pod.path / "current/big.py", (year, year))
+    pod.puller.keeper.look_at_all()
     future = stat(pod, first, "big.py").st_mtime
     pod.keeps(first)
     second = update(pod)
@@ -381,11 +382,32 @@ def test_tampering_through_an_old_version_is_found_in_all_that_share_the_file(po
     first, second = pod.last, update(pod)
     sync(pod)
     rewrite(str(pod.path / "versions" / first.version / "big.py"))
+    pod.puller.keeper.look_at_all()
     assert pod.puller.sync() is Outcome.UNCHANGED
     assert pod.look().tree == second.release.tree  # repaired
     assert pod.recorder.snapshot().tampered == 1
     pod.accepts(pod.simulator.again(first))
     assert pod.recorder.snapshot().tampered == 2
+
+
+def test_edit_whose_turn_has_not_come_does_not_hide_behind_the_removal_of_an_old_version(tmp_path: Path) -> None:
+    target = Target(tmp_path, no_fsync="true", keep="1", keep_hours="1")
+    target.accepts(target.simulator.publish(ONE, "one"))
+    first, second = target.last, update(target)
+    sync(target)
+    third = update(target, TWO, TWO | {"etl.py": "VERSION = 'three'\n"}, word="three")
+    sync(target)
+    assert "big.py" in shared(target, first, third)
+    target.volume.update(left=target.volume.state.left | {first.version: target.volume.state.left[first.version] - 3600})
+    target.puller._retired_at = float("-inf")
+    rewrite(str(target.path / "current/big.py"))
+    for _ in range(3):
+        target.puller.sync()
+    sight = target.look()
+    assert sight.versions == {second.version, third.version}
+    assert sight.tree == third.release.tree  # repaired
+    assert target.recorder.snapshot().tampered == 1
+    target.close()
 
 
 @pytest.mark.parametrize("told", [{"size": 2**31 + 1}, {"unpacked_size": 2**31 + 1}], ids=str)
