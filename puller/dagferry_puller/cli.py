@@ -42,8 +42,8 @@ Credentials, endpoint, region and CA bundle of an S3 store: the usual AWS_* vari
 """,
     "run": """\
 Stays and follows the channel: a sidecar, a node agent, or the one writer of a shared volume.
-A second one on the same root stands by and takes over. SIGTERM ends it, SIGHUP makes it look now, at
-each file of the live tree, too.
+A second one on the same root stands by and takes over. SIGTERM ends it, SIGHUP makes it look now, also
+at all of the live tree: else each entry of it has its turn once in twelve periods.
 After a swap it runs --exec-hook, posts to --webhook and touches --touch-file, each by itself: tried
 again until it succeeds or a newer version is live, and again after a restart if it never did. The swap
 does not wait. A hook may be told twice of a swap, with the same DAGFERRY_HOOK_ID. It gets

@@ -39,7 +39,6 @@ class Glance:
         self._paths: list[str] = []
         self._told = array("q")  # ctime, size
         self._kept = array("q")  # inode, mtime, mode, links
-        self._directories = array("q")  # which paths are directories
         self._next = 0  # the first path that the next look at a share of them looks at
         self._blobs = b""
         pending = [""]
@@ -53,20 +52,16 @@ class Glance:
                     self._told.extend((info.st_ctime_ns, info.st_size))
                     self._kept.extend((info.st_ino & _POSITIVE, _mtime(info), info.st_mode, info.st_nlink))
                     if stat.S_ISDIR(info.st_mode):
-                        self._directories.append(len(self._paths) - 1)
                         pending.append(path)
         if leaves is not None:
             self.learn(leaves)
 
     def holds(self, fd: int, share: float = 1.0) -> bool:
-        """Tell whether the tree is as it was.
-
-        A name that was added, removed or replaced changes its directory's ctime, so a look at all directories finds it.
-        What was done to a file in place is found when it is the file's turn.
+        """Tell whether the tree is as it was, by all of its entries or by those whose turn it is, and the top directory.
 
         Args:
             fd: the tree's open directory.
-            share: how much of the files is looked at, the next in turn; all of them from 1.0 on.
+            share: how many of the entries are looked at, the next in turn; all of them from 1.0 on.
         """
         count = len(self._paths)
         some = min(int(min(share, 1.0) * count) + 1, count)
@@ -75,7 +70,7 @@ class Glance:
         self._next = end % count if count else 0
         told = self._told
         try:
-            for at in turn if some == count else chain(self._directories, turn):
+            for at in turn:
                 info = os.stat(self._paths[at], dir_fd=fd, follow_symlinks=False)
                 if info.st_ctime_ns != told[_TOLD * at] or info.st_size != told[_TOLD * at + 1]:
                     return False

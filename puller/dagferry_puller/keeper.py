@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dagferry_shared.rules import Rules
 
 
-_ROUND = 12  # periods in which each file of the live tree is looked at once
+_ROUND = 12  # periods in which each entry of the live tree is looked at once
 
 
 class Keeper:
@@ -73,6 +73,10 @@ class Keeper:
         ``--on-revoked stop`` says so), but a pod does not start with one.
         """
         return self.intact and self._was_good
+
+    def facts(self) -> tuple[object, ...]:
+        """Return all that others are told of, to see whether there is something new to tell."""
+        return self.version, self.release, self.damage, self.revoked, self.ready, self._rules
 
     def adopt(self, rules: Rules) -> None:
         """Find out what is live at a start: by what this process knows, the link, or what the root remembers of it."""
@@ -125,7 +129,7 @@ class Keeper:
         self._was_good = self.unkept = False
 
     def look_at_all(self) -> None:
-        """Have the next look be at each file of the live tree, not only at those whose turn it is."""
+        """Have the next look be at each entry of the live tree, not only at those whose turn it is."""
         self._looked_at = float("-inf")
 
     def recheck(self, rules: Rules) -> None:
@@ -175,7 +179,7 @@ class Keeper:
     def _look_at_tree(self, version: str, content: Release) -> None:
         """Read the whole tree again if a glance at it shows a change, or if it is time.
 
-        A glance is at all directories, and at as much of the files as is due, so that each has its turn in a round.
+        A glance is at as many entries as are due, so that each has its turn in a round.
         """
         now, old = self._clock(), self._glance
         share, self._looked_at = (now - self._looked_at) / self._round, now

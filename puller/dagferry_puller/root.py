@@ -48,6 +48,7 @@ class Root:
         os.makedirs(self.path, exist_ok=True)
         self._clear = clear
         self._open: list[int] = []
+        self._names: list[tuple[str, int]] = []  # of our directories, and where
         try:
             self.fd = self._keep(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             if made:  # readers are other users, whatever the umask
@@ -56,11 +57,13 @@ class Root:
             self.versions = self._directory(VERSIONS, self.fd)
             self.envelopes = self._directory(ENVELOPES, self.meta)
             self.leases = self._directory(LEASES, self.meta)
+            self._mine = tuple(_identity(os.fstat(fd)) for fd in self._open)
         except BaseException:
             self.close()
             raise
 
     def _directory(self, name: str, parent: int) -> int:
+        self._names.append((name, parent))
         try:
             return self._keep(fsio.make_directory(name, parent, durable=self.durable))
         except OSError as error:
@@ -96,15 +99,13 @@ class Root:
 
     def is_in_place(self) -> bool:
         """Tell whether the open directories are still the ones at their paths: a volume can vanish under us."""
-        places = (
-            (self.meta, self.fd, META),
-            (self.versions, self.fd, VERSIONS),
-            (self.envelopes, self.meta, ENVELOPES),
-            (self.leases, self.meta, LEASES),
-        )
         with suppress(OSError):
-            return os.path.samestat(os.fstat(self.fd), os.stat(self.path)) and all(
-                os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=at, follow_symlinks=False))
-                for fd, at, name in places
+            return self._mine == (
+                _identity(os.stat(self.path)),
+                *(_identity(os.stat(name, dir_fd=at, follow_symlinks=False)) for name, at in self._names),
             )
         return False
+
+
+def _identity(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino

@@ -109,7 +109,7 @@ class Session:
         return lock.owner(self.open().root.meta)
 
     def look_at_all(self) -> None:
-        """Have the next turn look at each file of the live tree. May be called from any thread."""
+        """Have the next turn look at all of the live tree. May be called from any thread."""
         self._asked = True
 
     def turn(self) -> Outcome:

@@ -64,6 +64,7 @@ class Puller:
         self._pointer: Signed[Pointer] | None = None  # the newest accepted one
         self._live_pointer: Signed[Pointer] | None = None  # the one that made the live version live
         self._retired_at = float("-inf")
+        self._shown: tuple[object, ...] = ()
 
     def start(self) -> None:
         """Remove our own leftovers, recall what was seen and adopt what is live. Done once, or tried again."""
@@ -294,6 +295,10 @@ class Puller:
 
     def _show(self) -> None:
         keeper = self.keeper
+        known = (*keeper.facts(), self._volume.state.live, self._live_pointer, self._volume.seen)
+        if known == self._shown:
+            return
+        self._shown = known
         self._recorder.update(
             ready=keeper.ready,
             live=live_info(keeper, self._volume.state.live, self._live_pointer),

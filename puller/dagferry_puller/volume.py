@@ -93,7 +93,7 @@ class Volume:
         return None
 
     def holds(self, version: str, before: Glance, share: float = 1.0) -> bool:
-        """Tell whether stat still tells the same of a version, by its directories and a share of its files."""
+        """Tell whether stat still tells the same of a version, or of a share of it."""
         with suppress(OSError), self.opened(version) as fd:
             return fd is not None and before.holds(fd, share)
         return False
