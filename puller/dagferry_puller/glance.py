@@ -57,7 +57,7 @@ class Glance:
             self.learn(leaves)
 
     def holds(self, fd: int, share: float = 1.0) -> bool:
-        """Tell whether the tree is as it was, by all of its entries or by those whose turn it is, and the top directory.
+        """Tell whether the tree is as it was, by all of its entries or by those whose turn it is.
 
         Args:
             fd: the tree's open directory.

@@ -398,7 +398,8 @@ def test_edit_whose_turn_has_not_come_does_not_hide_behind_the_removal_of_an_old
     third = update(target, TWO, TWO | {"etl.py": "VERSION = 'three'\n"}, word="three")
     sync(target)
     assert "big.py" in shared(target, first, third)
-    target.volume.update(left=target.volume.state.left | {first.version: target.volume.state.left[first.version] - 3600})
+    left = target.volume.state.left
+    target.volume.update(left=left | {first.version: left[first.version] - 3600})
     target.puller._retired_at = float("-inf")
     rewrite(str(target.path / "current/big.py"))
     for _ in range(3):
