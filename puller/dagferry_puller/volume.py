@@ -184,9 +184,7 @@ class Volume:
                     fsio.discard(name, fd)
         self.link.remove_leftovers()
 
-    def retire(
-        self, *, unlinking: Callable[[], None] | None = None, relinked: Callable[[], None] | None = None
-    ) -> int:
+    def retire(self, *, unlinking: Callable[[], None] | None = None, relinked: Callable[[], None] | None = None) -> int:
         """Remove versions that nobody needs, and what could not be removed before; returns how many are left.
 
         Args:

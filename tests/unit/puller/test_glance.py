@@ -61,9 +61,7 @@ def looks_until_seen(volume: Volume, before: Glance, share: float) -> int:
 
 @pytest.mark.parametrize("change", CONTENT)
 @pytest.mark.parametrize("begun", [0, 1, 2, 5])
-def test_every_change_shows_in_one_round_of_looks(
-    volume: Volume, tmp_path: Path, change: Change, begun: int
-) -> None:
+def test_every_change_shows_in_one_round_of_looks(volume: Volume, tmp_path: Path, change: Change, begun: int) -> None:
     (tmp_path / "outside").mkdir()
     before = volume.glance(VERSION)
     assert before
