@@ -22,6 +22,7 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, os.fspath(Path(__file__).parents[1]))
 
@@ -73,6 +74,16 @@ def taking_part(names: str) -> dict[str, type]:
     return found
 
 
+def save(result: dict[str, Any], given: argparse.Namespace) -> None:
+    """Write what was measured so far where it was asked for."""
+    if given.json:
+        Path(given.json).write_text(json.dumps(result, indent=1) + "\n")
+    if given.plot:
+        from bench.plot import draw
+
+        Path(given.plot).write_text(draw(result))
+
+
 def main() -> None:
     given = arguments()
     peers, result = taking_part(given.peers), {}
@@ -93,15 +104,11 @@ def main() -> None:
                     idle.measure(world, volumes / f"{tree.name}-idle", contest.figures["dagferry"], given)
                 trees[tree.name] = contest.document()
                 print(report.table(tree, contest), flush=True)
+                save(result, given)  # a run over all trees is long, and may be ended
             shutil.rmtree(work / tree.name)
         result["machine"]["load_at_end"] = round(os.getloadavg()[0], 2)
         print(f"load at the end: {result['machine']['load_at_end']}")
-    if given.json:
-        Path(given.json).write_text(json.dumps(result, indent=1) + "\n")
-    if given.plot:
-        from bench.plot import draw
-
-        Path(given.plot).write_text(draw(result))
+    save(result, given)
 
 
 if __name__ == "__main__":
