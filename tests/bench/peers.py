@@ -181,8 +181,10 @@ class AwsSync(Peer):
         return "" if cls._program.exists() else "awscli: make bench installs it"
 
     def command(self) -> list[str]:
+        # Without --exact-timestamps it leaves files as they are whose size did not change. With it, on RGW, which lists
+        # milliseconds, it takes every file anew.
         source = f"s3://{self.world.bucket}/plain/"
-        return [str(self._program), "s3", "sync", "--quiet", "--delete", source, str(self.volume)]
+        return [str(self._program), "s3", "sync", "--quiet", "--delete", "--exact-timestamps", source, str(self.volume)]
 
 
 class Rclone(Peer):
