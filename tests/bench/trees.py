@@ -21,6 +21,7 @@ class Tree:
     name: str
     files: int
     mean: int  # bytes of a file
+    lines: int = 0  # that differ in each of the changed files; 0: all of them
 
 
 TREES = {
@@ -28,6 +29,8 @@ TREES = {
     "small": Tree("small", 300, 3_133),  # 0.94 MB: one team's DAGs
     "medium": Tree("medium", 3_000, 5_667),  # 17 MB
     "large": Tree("large", 20_000, 10_000),  # 200 MB
+    "small-lines": Tree("small-lines", 300, 3_133, lines=1),  # not by default: what an edit costs on the wire
+    "large-lines": Tree("large-lines", 20_000, 10_000, lines=1),
 }
 
 
@@ -52,7 +55,18 @@ def changed_files(tree: Tree, version: int) -> dict[str, bytes]:
     """Return the four files of a version that no other version has."""
     chance = random.Random(f"{tree.name} {version}")
     step = tree.files // CHANGED
-    return {path_of(n * step + step // 2): _source(chance, tree.mean) for n in range(CHANGED)}
+    places = [n * step + step // 2 for n in range(CHANGED)]
+    if not tree.lines:
+        return {path_of(place): _source(chance, tree.mean) for place in places}
+    return {path_of(place): _edited(tree, place, chance) for place in places}
+
+
+def _edited(tree: Tree, place: int, chance: random.Random) -> bytes:
+    """Return a file in which some lines are this version's own."""
+    lines = _source(random.Random(f"{tree.name} file {place}"), tree.mean).splitlines(keepends=True)
+    for at in chance.sample(range(len(lines) - 1), tree.lines):
+        lines[at] = _source(chance, len(lines[at]) - 1).replace(b"\n", b"#") + b"\n"
+    return b"".join(lines)
 
 
 def base_files(tree: Tree) -> dict[str, bytes]:
