@@ -165,9 +165,13 @@ def another_gateway(directory: Path, *, nodelay: bool = True) -> Iterator[str]:
 
 
 def ended(pid: int) -> bool:
-    """Tell whether a process is gone, or waits for a parent to ask how it ended."""
+    """Tell whether a process is gone, or waits for a parent to ask how it ended.
+
+    Its first thread is a zombie before the others have ended, and as long as one is left its files are locked.
+    """
     try:
-        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
+        status = Path(f"/proc/{pid}/status").read_text()
+        return "\nState:\tZ" in status and "\nThreads:\t1\n" in status
     except (FileNotFoundError, ProcessLookupError):
         return True
 
