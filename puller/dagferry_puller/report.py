@@ -9,9 +9,43 @@ from dagferry_shared.values import replace
 
 if TYPE_CHECKING:
     from dagferry_puller.keeper import Keeper
+    from dagferry_puller.recorder import Recorder
     from dagferry_puller.state import Live
     from dagferry_shared.pointer import Pointer
-    from dagferry_shared.rules import Signed
+    from dagferry_shared.rules import Seen, Signed
+
+
+class Reporter:
+    """Tells the recorder of what an owner has live, when there is something new to tell.
+
+    Args:
+        recorder: what others read.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._shown: tuple[object, ...] = ()
+
+    def show(self, keeper: Keeper, live: Live | None, pointer: Signed[Pointer] | None, seen: Seen | None) -> None:
+        """Tell what is live.
+
+        Args:
+            keeper: knows its release, and whether all is well with it.
+            live: what is remembered of the swap.
+            pointer: the newest pointer that is known to name a live version.
+            seen: the newest pointer accepted on the channel.
+        """
+        known = (*keeper.facts(), live, pointer, seen)
+        if known == self._shown:
+            return
+        self._shown = known
+        self._recorder.update(
+            ready=keeper.ready,
+            live=live_info(keeper, live, pointer),
+            revoked=keeper.revoked and str(keeper.revoked),
+            damaged=keeper.version is not None and not keeper.intact,
+            seen=seen,
+        )
 
 
 def live_info(keeper: Keeper, live: Live | None, pointer: Signed[Pointer] | None) -> LiveInfo | None:

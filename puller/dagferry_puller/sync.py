@@ -11,7 +11,7 @@ from dagferry_puller.activate import Activator
 from dagferry_puller.backoff import BackedOff, DigestBackoff
 from dagferry_puller.keeper import Keeper
 from dagferry_puller.logs import fields, log
-from dagferry_puller.report import live_info
+from dagferry_puller.report import Reporter
 from dagferry_puller.status import Outcome, Repair, Step
 from dagferry_shared import names, times
 from dagferry_shared.envelope import MAX_ENVELOPE
@@ -54,6 +54,7 @@ class Puller:
         self._volume = volume
         self._trust = trust
         self._recorder = recorder
+        self._reporter = Reporter(recorder)
         self._layout = Layout(settings.bundle)
         backoff = DigestBackoff(max(settings.period, 5.0), time.monotonic)
         self._activator = Activator(settings, reader, volume, recorder, backoff)
@@ -64,7 +65,6 @@ class Puller:
         self._pointer: Signed[Pointer] | None = None  # the newest accepted one
         self._live_pointer: Signed[Pointer] | None = None  # the one that made the live version live
         self._retired_at = float("-inf")
-        self._shown: tuple[object, ...] = ()
 
     def start(self) -> None:
         """Remove our own leftovers, recall what was seen and adopt what is live. Done once, or tried again."""
@@ -294,15 +294,4 @@ class Puller:
                 self._live_pointer = rules.old_pointer(raw)
 
     def _show(self) -> None:
-        keeper = self.keeper
-        known = (*keeper.facts(), self._volume.state.live, self._live_pointer, self._volume.seen)
-        if known == self._shown:
-            return
-        self._shown = known
-        self._recorder.update(
-            ready=keeper.ready,
-            live=live_info(keeper, self._volume.state.live, self._live_pointer),
-            revoked=keeper.revoked and str(keeper.revoked),
-            damaged=keeper.version is not None and not keeper.intact,
-            seen=self._volume.seen,
-        )
+        self._reporter.show(self.keeper, self._volume.state.live, self._live_pointer, self._volume.seen)
