@@ -36,8 +36,8 @@ from support.relays import relay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PERIOD = 5.0
 _EACH = 2500  # simulated clients in one process
+_FIRST_PER_SECOND = 150  # clients that start a second: the first look of each reads a whole archive
 
 
 def percentile(samples: list[float], share: float) -> float:
@@ -60,7 +60,8 @@ class Store:
 class Fleet:
     """Simulated clients, in as many processes as they need."""
 
-    def __init__(self, world: World, count: int, *, at_once: bool = False) -> None:
+    def __init__(self, world: World, count: int, period: float, *, at_once: bool = False) -> None:
+        self.count, self.period = count, period
         host, port = world.direct.s3.removeprefix("http://").split(":")
         given = {
             "host": host,
@@ -68,8 +69,8 @@ class Fleet:
             "key": world.environ["AWS_ACCESS_KEY_ID"],
             "secret": world.environ["AWS_SECRET_ACCESS_KEY"],
             "pointer": f"/{world.bucket}/ferry/bench/v1/channels/main/pointer.json",
-            "period": PERIOD,
-            "at_once": at_once,
+            "period": period,
+            "spread": 0 if at_once else max(10, count / _FIRST_PER_SECOND),
         }
         self._processes = []
         for first in range(0, count, _EACH):
@@ -83,8 +84,9 @@ class Fleet:
             process.stdin.write(word + "\n")
             process.stdin.flush()
 
-    def notify(self) -> None:
-        self._tell("notify")
+    def notify(self, rate: float) -> None:
+        """Tell all, so many a second; all in one moment if it is 0."""
+        self._tell(f"notify {self.count / rate if rate else 0}")
 
     def report(self) -> dict[str, Any]:
         """Return what all saw since the last report."""
@@ -97,16 +99,17 @@ class Fleet:
             process.communicate("end\n")
 
 
-def settle(fleet: Fleet, count: int) -> None:
-    """Wait until all have connected and read what is live."""
+def settle(fleet: Fleet) -> int:
+    """Wait until all have connected and read what is live; returns how many have."""
     ready, end = 0, time.monotonic() + 300
-    while ready < count and time.monotonic() < end:
+    while ready < fleet.count and time.monotonic() < end:
         time.sleep(1)
         ready += fleet.report()["first"]
-    time.sleep(PERIOD)
+    time.sleep(fleet.period)
+    return ready
 
 
-def steady(fleet: Fleet, store: Store, count: int, seconds: float) -> dict[str, Any]:
+def steady(fleet: Fleet, store: Store, seconds: float) -> dict[str, Any]:
     """Measure polls that find nothing."""
     fleet.report()
     before, start = store.cpu(), time.monotonic()
@@ -115,9 +118,8 @@ def steady(fleet: Fleet, store: Store, count: int, seconds: float) -> dict[str, 
     times = [look[1] * 1000 for look in seen["looks"]]
     per_request = {f"{n}_cpu_ms": (after[n] - before[n]) * 1000 / max(1, seen["requests"]) for n in after}
     return {
-        "clients": count,
         "requests_per_s": seen["requests"] / took,
-        "expected_per_s": count / PERIOD,
+        "expected_per_s": fleet.count / fleet.period,
         "bytes_per_request": seen["bytes"] / max(1, seen["requests"]),
         "look_p50_ms": percentile(times, 0.5),
         "look_p99_ms": percentile(times, 0.99),
@@ -127,16 +129,16 @@ def steady(fleet: Fleet, store: Store, count: int, seconds: float) -> dict[str, 
     }
 
 
-def delivered(world: World, fleet: Fleet, count: int, *, notify: bool) -> dict[str, Any]:
-    """Publish once; wait until every client has it."""
+def delivered(world: World, fleet: Fleet, rate: float | None = None) -> dict[str, Any]:
+    """Publish once, and tell them at this rate, if any; wait until every client has it."""
     fleet.report()
     world.forward()
-    if notify:
-        fleet.notify()
+    if rate is not None:
+        fleet.notify(rate)
     live: list[float] = []
     totals: Counter[str] = Counter()
-    end = time.monotonic() + 120
-    while len(live) < count and time.monotonic() < end:
+    end = time.monotonic() + 60 + 2 * fleet.period
+    while len(live) < fleet.count and time.monotonic() < end:
         time.sleep(0.5)
         seen = fleet.report()
         live += seen["live"]
@@ -150,28 +152,32 @@ def delivered(world: World, fleet: Fleet, count: int, *, notify: bool) -> dict[s
     }
 
 
-def herd(world: World, count: int, seconds: float) -> list[float]:
+def herd(world: World, count: int, period: float) -> list[float]:
     """Start all in one moment; returns the busiest tenth of a second of each period, in multiples of an even flow."""
-    fleet = Fleet(world, count, at_once=True)
+    fleet = Fleet(world, count, period, at_once=True)
     try:
-        time.sleep(seconds)
+        time.sleep(8 * period)
         looks = sorted(look[0] for look in fleet.report()["looks"])
     finally:
         fleet.close()
     tenths = Counter(int((moment - looks[0]) * 10) for moment in looks)
-    even, width = count / PERIOD / 10, int(PERIOD * 10)
+    even, width = count / period / 10, int(period * 10)
     periods = range(0, max(tenths) - width, width)
     return [max(tenths[first + n] for n in range(width)) / even for first in periods]
 
 
-def simulated(world: World, store: Store, counts: list[int], seconds: float) -> Iterator[dict[str, Any]]:
+def simulated(
+    world: World, store: Store, counts: list[int], period: float, rates: list[float], seconds: float
+) -> Iterator[dict[str, Any]]:
     for count in counts:
-        fleet = Fleet(world, count)
+        fleet = Fleet(world, count, period)
         try:
-            settle(fleet, count)
-            result = steady(fleet, store, count, seconds)
-            result["polls"] = delivered(world, fleet, count, notify=False)
-            result["notify"] = delivered(world, fleet, count, notify=True)
+            result: dict[str, Any] = {"clients": count, "connected": settle(fleet)}
+            result |= steady(fleet, store, max(seconds, period))
+            result["polls"] = delivered(world, fleet)
+            for rate in rates:
+                result[f"told {rate:g}/s" if rate else "told at once"] = delivered(world, fleet, rate)
+                time.sleep(2)
             yield result
         finally:
             fleet.close()
@@ -231,6 +237,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--real", default="20,100", help="numbers of real pullers")
     parser.add_argument("--simulated", default="100,1000,3000,10000", help="numbers of simulated ones")
+    parser.add_argument("--period", type=float, default=5.0, help="of the simulated ones, in seconds")
+    parser.add_argument("--rates", default="500,0", help="pods told a second; 0: all in one moment")
     parser.add_argument("--herd", type=int, default=3000, help="how many start in one moment")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each steady state")
     parser.add_argument("--tree", default="small", choices=TREES)
@@ -244,19 +252,21 @@ def main() -> None:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dagferry-bench-"))).resolve()
         volumes = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dagferry-bench-", dir=given.volumes)))
         result["s3"], server = stack.enter_context(s3_server(work / "cluster", moto=False))
-        world = World(TREES[given.tree], work, server, 2 * len(reals + sims) + 3, stack)
+        rates = [float(text) for text in given.rates.split(",") if text]
+        commits = 2 * len(reals) + (1 + len(rates)) * len(sims) + 3
+        world = World(TREES[given.tree], work, server, commits, stack)
         world.forward()
         store = Store(str(work / "cluster"))
         print(f"{result['s3']}, {result['cpus']} CPUs shared by all, load {result['load_at_start']:.1f}", flush=True)
         for kind, rows in (
             ("real", real(world, store, volumes, reals, given.seconds)),
-            ("simulated", simulated(world, store, sims, given.seconds)),
+            ("simulated", simulated(world, store, sims, given.period, rates, given.seconds)),
         ):
             for row in rows:
                 result[kind].append(row)
                 show({kind: "", **row})
         if given.herd:
-            result["herd"] = herd(world, given.herd, 8 * PERIOD)
+            result["herd"] = herd(world, given.herd, given.period)
             print(f"herd of {given.herd}: busiest 0.1 s of each period, of an even flow: {result['herd']}")
     if given.json:
         Path(given.json).write_text(json.dumps(result, indent=1) + "\n")

@@ -1,8 +1,8 @@
 """Thousands of simulated pullers in one process: the very requests of a real one, by asyncio; no verifying, no volume.
 
 Each has a connection of its own that it keeps, a period of its own with the same jitter, and what a real one reads:
-the pointer on a condition; when it is another one, its release and its archive. Told by lines on stdin: ``notify``
-(all look now), ``report`` (print what was seen since the last report as JSON), ``end``.
+the pointer on a condition; when it is another one, its release and its archive. Told by lines on stdin: ``notify
+SECONDS`` (all look, spread over so long), ``report`` (print what was seen since the last report as JSON), ``end``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 JITTER = 0.2  # as in dagferry_puller.backoff
-FIRST_SECONDS = 10.0  # over which the clients connect, unless all are to come at once
 
 
 class Requests:
@@ -154,7 +153,7 @@ class Fleet:
     """All of them.
 
     Args:
-        given: endpoint (host, port), key, secret, pointer (a path), count, period, and whether they start at once.
+        given: endpoint (host, port), key, secret, pointer (a path), count, period, and the seconds over which they start (spread).
     """
 
     def __init__(self, given: dict[str, Any]) -> None:
@@ -163,8 +162,8 @@ class Fleet:
         self.pointer, self.period = given["pointer"], given["period"]
         self.base = given["pointer"].partition("channels/")[0]
         self.seen = Seen()
-        self._count, self._at_once = given["count"], given["at_once"]
-        self._now = asyncio.Event()
+        self._count, self._spread = given["count"], given["spread"]
+        self._now, self._late = asyncio.Event(), 0.0
 
     async def wait(self, seconds: float) -> None:
         """Wait for the time, or for a notification."""
@@ -172,13 +171,16 @@ class Fleet:
             await asyncio.wait_for(self._now.wait(), seconds)
         except TimeoutError:
             return
+        await asyncio.sleep(random.uniform(0, self._late))
 
     async def run(self) -> None:
-        delays = [0.0 if self._at_once else random.uniform(0, FIRST_SECONDS) for _ in range(self._count)]
+        delays = [random.uniform(0, self._spread) for _ in range(self._count)]
         tasks = [asyncio.create_task(Client(self).run(delay)) for delay in delays]
         loop = asyncio.get_running_loop()
         while (line := await loop.run_in_executor(None, sys.stdin.readline)).strip() not in {"", "end"}:
-            if line.strip() == "notify":
+            word, _, seconds = line.strip().partition(" ")
+            if word == "notify":
+                self._late = float(seconds)
                 self._now.set()
                 self._now = asyncio.Event()
             else:

@@ -2,7 +2,8 @@
 
 Notifications that come while one is under way are one. That holds for each pod alone, so that a dead one, which costs
 two deadlines, delays nobody else. Fan-outs begin a second apart at least: a pod looks no more often anyway, and a flood
-is not multiplied by the number of pods.
+is not multiplied by the number of pods. After the first hundred pods come so many a second: each asks the store, and one
+radosgw that is asked by thousands in one moment refuses some of them (tests/bench/SCALE.md).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dagferry_shared.targets import Address, Target
 
 THREADS = 32  # pods told at a time
+AT_ONCE = 100  # pods, before the rate counts
 MIN_GAP_SECONDS = 1.0  # between the starts of two fan-outs
 _RETRY_SECONDS = 0.3  # before the second try, give or take
 _BEAT_SECONDS = 10.0
@@ -37,13 +39,17 @@ class Fanout:
         targets: whom to tell.
         token: what their ``/notify`` needs.
         seconds: that each one has to answer.
+        rate: pods told a second, after the first hundred.
         recorder: what happened.
     """
 
-    def __init__(self, targets: Sequence[Target], token: bytes | None, seconds: float, recorder: RelayRecorder) -> None:
+    def __init__(
+        self, targets: Sequence[Target], token: bytes | None, seconds: float, rate: int, recorder: RelayRecorder
+    ) -> None:
         self._names = Names(targets, recorder, self._tell_soon)
         self._token = token
         self._seconds = seconds
+        self._rate = rate
         self._recorder = recorder
         self._asked = threading.Event()
         self._pool = Pool(THREADS, "tell")
@@ -75,7 +81,10 @@ class Fanout:
         self._forget(set(addresses))
         self._recorder.count(fanouts=1)
         self._recorder.update(pods=len(addresses))
-        for address in addresses[:MAX_PODS]:
+        begun = time.monotonic()
+        for number, address in enumerate(addresses[:MAX_PODS], 1):
+            time.sleep(max(0.0, begun + (number - AT_ONCE) / self._rate - time.monotonic()))
+            self._recorder.beat()
             self._tell_soon(address)
 
     def _forget(self, present: set[Address]) -> None:

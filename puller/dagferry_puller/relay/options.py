@@ -25,6 +25,7 @@ class RelaySettings:
     listen: tuple[str, int]
     targets: tuple[Target, ...]
     deadline: float
+    rate: int
     notify_token_file: str
     target_token_file: str
     amqp: str
@@ -64,6 +65,8 @@ OPTIONS: tuple[Option, ...] = (
            "port 0 takes any and logs it", "HOST:PORT"),
     Option("deadline", optionvalues.seconds, "2s", "the time that one pod has to answer; tried once more after it",
            "TIME"),
+    Option("rate", optionvalues.positive, "500", "pods told a second, after the first hundred: each asks the store "
+           "three times when there is a new version", "PODS"),
     Option("notify-token-file", str, "", "POST /notify here needs 'Authorization: Bearer' and this file's content (or "
            "set DAGFERRY_NOTIFY_TOKEN); RGW sends none", "FILE"),
     Option("target-token-file", str, "", "the token that the pods' /notify needs (or set "

@@ -33,7 +33,7 @@ def run(settings: RelaySettings) -> Exit:
         prepare.read_token(settings.target_token_file, "target-token-file"),
     ]
     recorder = RelayRecorder(_status(settings))
-    fanout = Fanout(settings.targets, tokens[1], settings.deadline, recorder)
+    fanout = Fanout(settings.targets, tokens[1], settings.deadline, settings.rate, recorder)
     start_consumer = _consumer(settings, fanout, recorder)
     listen("--listen", settings.listen, Port(_pages(recorder), fanout.notified, tokens[0]).answer)
     fanout.notified()  # what came while no relay ran was lost

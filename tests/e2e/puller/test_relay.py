@@ -85,6 +85,16 @@ def test_flood_is_one_round_a_second(port: Port, tmp_path: Path) -> None:
         assert port.looks <= time.monotonic() - begun + 2
 
 
+def test_pods_beyond_a_hundred_are_told_at_the_rate(tmp_path: Path) -> None:
+    nobody = [f"http://127.1.0.{number}:1" for number in range(1, 104)]
+    begun = time.monotonic()
+    with relay(tmp_path, targets=",".join(nobody), rate="1") as running:
+        running.wait("the first hundred, at once", lambda s: s["failed"] >= 100)
+        status = running.wait("the rest", lambda s: s["failed"] == 103)
+        assert time.monotonic() - begun >= 3
+        assert status["fanouts"] == 1
+
+
 def test_tokens_are_asked_for_and_sent_and_shown_nowhere(tmp_path: Path) -> None:
     mine, theirs = "MINE-" + SECRET, "THEIRS-" + SECRET
     file = tmp_path / "token"

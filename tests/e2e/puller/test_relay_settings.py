@@ -40,6 +40,7 @@ GOOD = {"targets": "http://127.0.0.1:1"}
         ({**GOOD, "listen": "none"}, "--listen"),
         ({**GOOD, "listen": "203.0.113.1:80"}, "--listen: cannot listen on 203.0.113.1:80"),
         ({**GOOD, "deadline": "0"}, "--deadline"),
+        ({**GOOD, "rate": "0"}, "--rate (or DAGFERRY_RATE): must be at least 1"),
         ({**GOOD, "amqp": f"amqp://relay:{SECRET}@127.0.0.1/"}, "--amqp: holds credentials"),
         ({**GOOD, "amqp": "http://127.0.0.1/"}, "--amqp: is not amqp[s]://"),
         ({**GOOD, "amqp": "amqp://"}, "--amqp: is not amqp[s]://"),
