@@ -12,7 +12,7 @@ SYSTEM ?=
 SHELL  := /bin/bash
 
 .PHONY: help install lint format test test-attacks test-faults test-rgw airflows test-airflow test-deploy fuzz demo bench \
-  bench-quick bench-own bench-scale bench-notify bench-mixing bench-airflow bench-fleet bench-dev clean
+  bench-quick bench-own bench-archives bench-scale bench-notify bench-mixing bench-airflow bench-fleet bench-dev clean
 .DEFAULT_GOAL := help
 
 help:           ## Show this list.
@@ -112,6 +112,9 @@ bench-quick: $(READY) .cache/bench-ours/.ready ## The same in two minutes, to se
 
 bench-own: $(READY) ## What a puller and dagctl cost by themselves: --help, cold start and idle on a directory and on S3.
 	@$(BIN)/python tests/bench/own.py $(ARGS)
+
+bench-archives: $(READY) ## Packing and unpacking the large tree beside git archive, zstd and tar.
+	@$(BIN)/python tests/bench/archives.py $(ARGS)
 
 bench-scale: $(READY) ## Hundreds of pullers and thousands of simulated ones on one RGW; see tests/bench/SCALE.md. Root, Debian.
 	@$(BIN)/python tests/bench/scale.py $(ARGS)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import zstandard
 
 from dagferry_publisher.tree import check_not_lfs
+from dagferry_shared.ahead import ahead, joined
 from dagferry_shared.archive import header as tar
 from dagferry_shared.archive.frame import MAX_WINDOW
-from dagferry_shared.archive.reader import Limits, Manifest, read_archive
+from dagferry_shared.archive.reader import LARGE_BYTES, Limits, Manifest, read_archive
 from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.gittree import Mode
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_LEVEL = 9
 MAX_LEVEL = 19  # above, the window grows past what the reader takes
 _END = b"\0" * (2 * tar.BLOCK)
+_PIECE = 256 * 1024  # bytes that are compressed in one call, at least
 _MAX_TARGET = 4096  # bytes of a symlink blob that is read at all
 
 
@@ -56,20 +59,21 @@ def link_targets(repo: Repo, items: Sequence[Item]) -> dict[str, bytes]:
 def tar_pieces(repo: Repo, items: Sequence[Item], links: dict[str, bytes], mtime: int) -> Iterator[bytes]:
     """Yield the canonical tar; Refused for a Git LFS pointer or a file that a tar entry cannot hold."""
     mtime = min(mtime, tar.MAX_SIZE)
-    files = repo.blobs(item.entry for item in items if item.mode is not Mode.LINK)
-    for item in items:
-        if item.mode is Mode.LINK:
-            yield _header(item, mtime, links[item.path])
-            continue
-        yield _header(item, mtime)
-        first = True
-        for piece in next(files):
-            if first:
-                check_not_lfs(item, piece)
-                first = False
-            yield piece
-        yield b"\0" * tar.padding(item.entry.size)
-    next(files, None)  # ends the reading of git's output
+    wanted = (item.entry for item in items if item.mode is not Mode.LINK)
+    with closing(repo.blobs(wanted)) as files:
+        for item in items:
+            if item.mode is Mode.LINK:
+                yield _header(item, mtime, links[item.path])
+                continue
+            yield _header(item, mtime)
+            first = True
+            for piece in next(files):
+                if first:
+                    check_not_lfs(item, piece)
+                    first = False
+                yield piece
+            yield b"\0" * tar.padding(item.entry.size)
+        next(files, None)  # ends the reading of git's output
     yield _END
 
 
@@ -126,7 +130,9 @@ def pack(
     """
     links = link_targets(repo, items)
     size = tar_size(items, links)
-    out.writelines(compressed(tar_pieces(repo, items, links, mtime), size, level))
+    pieces = joined(tar_pieces(repo, items, links, mtime), _PIECE)
+    with closing(pieces if size < LARGE_BYTES else ahead(pieces)) as ready:
+        out.writelines(compressed(ready, size, level))
     manifest = read_archive(out, limits or Limits())
     out.seek(0)
     return Packed(*measured(out), manifest)

@@ -18,7 +18,7 @@ from dagferry_publisher.errors import NotFound, UsageError
 from dagferry_shared import names, times
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _CHUNK = 256 * 1024  # bytes
@@ -175,7 +175,7 @@ class Repo:
                 raise _lost(oid, path)
             yield TreeEntry(mode, oid, 0 if size == "-" else int(size), path)
 
-    def blobs(self, wanted: Iterable[TreeEntry]) -> Iterator[Iterator[bytes]]:
+    def blobs(self, wanted: Iterable[TreeEntry]) -> Generator[Iterator[bytes]]:
         """Yield the content of each entry in turn, in pieces; each must be read before the next is asked for."""
         with tempfile.TemporaryFile() as ids:
             entries = list(wanted)

@@ -78,12 +78,13 @@ class Client:
     async def run(self, delay: float) -> None:
         await self._fleet.wait(delay)
         while True:
+            period = self._fleet.period
             try:
                 await asyncio.wait_for(self._look(), 30)
             except (OSError, EOFError, TimeoutError, asyncio.IncompleteReadError):
                 self._fleet.seen.errors += 1
                 self._drop()
-            period = self._fleet.period
+                period *= 2  # as a real one after its first failure
             await self._fleet.wait(period * random.uniform(1 - JITTER, 1 + JITTER))
 
     def _drop(self) -> None:
@@ -93,42 +94,46 @@ class Client:
 
     async def _look(self) -> None:
         began = time.monotonic()
-        status, headers, body = await self._get(self._fleet.pointer, self._etag)
+        etag, body = await self._get(self._fleet.pointer, self._etag)
         self._fleet.seen.looks.append((began, time.monotonic() - began))
-        if status == 304:
+        if body is None:
             return
-        if status != 200:
-            self._fleet.seen.errors += 1
-            return
-        is_first, self._etag = not self._etag, headers["etag"].strip('"')
         pointer = json.loads(base64.b64decode(json.loads(body)["payload"]))
-        _, _, raw = await self._get(f"{self._fleet.base}releases/{pointer['release']}.json")
+        _, raw = await self._get(f"{self._fleet.base}releases/{pointer['release']}.json")
+        assert raw is not None
         release = json.loads(base64.b64decode(json.loads(raw)["payload"]))
         digest = release["subject"][0]["digest"]["sha256"]
-        _, _, archive = await self._get(f"{self._fleet.base}archives/{digest}.tar.zst")
-        if hashlib.sha256(archive).hexdigest() != digest:
-            self._fleet.seen.errors += 1
-        elif is_first:
+        _, archive = await self._get(f"{self._fleet.base}archives/{digest}.tar.zst")
+        if archive is None or hashlib.sha256(archive).hexdigest() != digest:
+            raise OSError("another archive")
+        is_first, self._etag = not self._etag, etag
+        if is_first:
             self._fleet.seen.first += 1
         else:
             self._fleet.seen.live.append(time.time() - _instant(pointer["issued"]))
 
-    async def _get(self, path: str, etag: str = "") -> tuple[int, dict[str, str], bytes]:
-        """Send a request on the kept connection; once more on a new one if the store has closed it meanwhile."""
+    async def _get(self, path: str, etag: str = "") -> tuple[str, bytes | None]:
+        """Send a request on the kept connection; once more on a new one if the store has closed it meanwhile.
+
+        Returns ETag and content; None for one that is as it was. OSError for any other answer.
+        """
         for attempt in (1, 2):
             if self._writer is None:
                 host, port = self._fleet.address
                 self._reader, self._writer = await asyncio.open_connection(host, port)
                 self._fleet.seen.connections += 1
             try:
-                return await self._exchange(path, etag)
+                status, found, body = await self._exchange(path, etag)
+                break
             except (OSError, asyncio.IncompleteReadError):
                 self._drop()
                 if attempt == 2:
                     raise
-        raise AssertionError
+        if status not in {200, 304}:
+            raise OSError(f"status {status}")
+        return found, None if status == 304 else body
 
-    async def _exchange(self, path: str, etag: str) -> tuple[int, dict[str, str], bytes]:
+    async def _exchange(self, path: str, etag: str) -> tuple[int, str, bytes]:
         assert self._reader is not None
         assert self._writer is not None
         request = self._fleet.requests.get(path, etag)
@@ -140,7 +145,7 @@ class Client:
         body = b"" if status == 304 else await self._reader.readexactly(int(headers.get("content-length", 0)))
         self._fleet.seen.requests += 1
         self._fleet.seen.bytes += len(request) + len(head) + len(body)
-        return status, headers, body
+        return status, headers.get("etag", "").strip('"'), body
 
 
 def _instant(text: str) -> float:
@@ -153,7 +158,8 @@ class Fleet:
     """All of them.
 
     Args:
-        given: endpoint (host, port), key, secret, pointer (a path), count, period, and the seconds over which they start (spread).
+        given: endpoint (host, port), key, secret, pointer (a path), count, period, and spread (seconds in which
+            they start).
     """
 
     def __init__(self, given: dict[str, Any]) -> None:

@@ -2,8 +2,8 @@
 
 Notifications that come while one is under way are one. That holds for each pod alone, so that a dead one, which costs
 two deadlines, delays nobody else. Fan-outs begin a second apart at least: a pod looks no more often anyway, and a flood
-is not multiplied by the number of pods. After the first hundred pods come so many a second: each asks the store, and one
-radosgw that is asked by thousands in one moment refuses some of them (tests/bench/SCALE.md).
+is not multiplied by the number of pods. After the first hundred, so many a second are told: each asks the store, and
+one radosgw that thousands ask in one moment refuses some of them (tests/bench/SCALE.md).
 """
 
 from __future__ import annotations

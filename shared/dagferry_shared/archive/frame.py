@@ -10,7 +10,7 @@ from dagferry_shared.errors import Reason, Refused
 from dagferry_shared.values import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 MAX_WINDOW = 8 * 1024 * 1024  # bytes
 # Bytes of tar in one piece. More than 128 KiB would be mapped, page by page, for each piece anew.
@@ -91,7 +91,7 @@ def check_frame(source: BinaryIO, start: int = 0) -> Frame:
     return frame
 
 
-def decompress(source: BinaryIO, frame: Frame, prefix: bytes = b"") -> Iterator[bytes]:
+def decompress(source: BinaryIO, frame: Frame, prefix: bytes = b"") -> Generator[bytes]:
     """Yield the content of a checked frame in pieces of at most ``CHUNK`` bytes; memory is bounded by the window.
 
     Args:

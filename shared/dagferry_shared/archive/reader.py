@@ -7,6 +7,7 @@ what the store gave it.
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from dagferry_shared.archive import header as tar
@@ -20,6 +21,7 @@ from dagferry_shared.values import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+LARGE_BYTES = 4 * 1024 * 1024  # bytes of a tar from which on a thread that works ahead brings more than it costs
 _WHOLE = 64 * 1024  # bytes of a file that is taken in one piece
 
 
@@ -256,4 +258,9 @@ def read_archive(source: BinaryIO, limits: Limits, sink: Sink | None = None, *, 
     frame = check_frame(source)
     if frame.content_size > limits.max_bytes:
         raise Refused(Reason.TOO_LARGE, f"archive unpacks to {frame.content_size} bytes, allowed {limits.max_bytes}")
-    return read_tar(decompress(source, frame), limits, sink, digest=digest)
+    if frame.content_size < LARGE_BYTES:
+        return read_tar(decompress(source, frame), limits, sink, digest=digest)
+    from dagferry_shared.ahead import ahead  # noqa: PLC0415 - a small tree needs no thread
+
+    with closing(ahead(decompress(source, frame))) as pieces:
+        return read_tar(pieces, limits, sink, digest=digest)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
 from dagferry_publisher.cli.archive import _extract
+from dagferry_shared.archive import reader
 from dagferry_shared.archive.extract import Extractor
 from dagferry_shared.archive.reader import Limits, read_archive, read_tar
 from dagferry_shared.errors import Reason
@@ -75,12 +77,17 @@ def test_hostile_tar_is_refused_and_writes_nothing_outside(data: bytes, text: st
 
 
 @pytest.mark.parametrize(("data", "text"), ARCHIVES)
-def test_hostile_archive_is_refused_and_leaves_nothing(data: bytes, text: str, jail: Path, target: Target) -> None:
-    with refused(Reason.BAD_ARCHIVE, text):
-        read_archive(io.BytesIO(data), Limits())
-    with refused(Reason.BAD_ARCHIVE, text):
-        _extract(io.BytesIO(data), jail / "out", Limits())
-    assert list(jail.iterdir()) == []
+def test_hostile_archive_is_refused_and_leaves_nothing(
+    data: bytes, text: str, jail: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for large in (reader.LARGE_BYTES, 0):  # 0: a thread decompresses, as for archives above 4 MiB
+        monkeypatch.setattr(reader, "LARGE_BYTES", large)
+        with refused(Reason.BAD_ARCHIVE, text):
+            read_archive(io.BytesIO(data), Limits())
+        with refused(Reason.BAD_ARCHIVE, text):
+            _extract(io.BytesIO(data), jail / "out", Limits())
+        assert list(jail.iterdir()) == []
+        assert "ahead" not in {thread.name for thread in threading.enumerate()}
     if data:  # an archive of no bytes cannot be signed
         target.refuses(Reason.BAD_ARCHIVE, text=text, fetched=up_to_archive(publish(target, data)))
 

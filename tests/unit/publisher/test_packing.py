@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import random
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 import zstandard
 
+from dagferry_publisher import archive
 from dagferry_publisher.archive import MAX_LEVEL, _compressor, _header, pack, tar_size
 from dagferry_publisher.gitrepo import Repo, TreeEntry
 from dagferry_publisher.tree import Item, check_not_lfs, select
@@ -55,6 +58,35 @@ def test_files_of_many_pieces_are_packed_whole_and_the_size_is_known_before(repo
     assert packed.manifest.tar_size == tar_size(items, {})
     assert zstandard.get_frame_parameters(out.getvalue()).content_size == packed.manifest.tar_size
     assert packed.size == len(out.getvalue())
+
+
+def test_large_tree_is_packed_by_a_thread_into_the_same_bytes(repo: GitRepo, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(8)
+    sizes = [0, 1, 511, 512, 513, 255_000, 2_000, 700_001] * 5
+    commit = repo.commit({f"dags/{n:02}": chance.randbytes(size // 2).hex().encode() for n, size in enumerate(sizes)})
+    clone, results = Repo(repo.path), []
+    items = select(clone, commit, ["dags"], Selection())
+    for large in (2**40, 0):
+        monkeypatch.setattr(archive, "LARGE_BYTES", large)
+        out = io.BytesIO()
+        results.append((pack(clone, items, 0, out), out.getvalue()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("large", [2**40, 0])
+def test_what_cannot_be_packed_is_refused_and_git_is_ended(
+    repo: GitRepo, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(archive, "LARGE_BYTES", large)
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
+    commit = repo.commit({"dags/a": b"x" * 3_000_000, "dags/m": pointer, "dags/z": b"y" * 3_000_000})
+    clone = Repo(repo.path)
+    items = select(clone, commit, ["dags"], Selection())
+    with pytest.raises(Refused, match="Git LFS pointer"):
+        pack(clone, items, 0, io.BytesIO())
+    assert "ahead" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # no git is left, not even a dead one
 
 
 def test_the_pullers_limits_are_applied_before_anything_is_uploaded(repo: GitRepo) -> None:

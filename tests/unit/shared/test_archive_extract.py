@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dagferry_shared.archive import reader
 from dagferry_shared.archive.extract import Extractor, extract_archive
 from dagferry_shared.archive.reader import Limits
 from dagferry_shared.errors import Reason
@@ -29,6 +30,13 @@ FILES = {
     "long" * 40 + "/" + "n" * 255: "../a.py",
 }
 TAR = tree(FILES, executable=frozenset({"run"}))
+
+
+@pytest.fixture(autouse=True, params=["small", "large"])
+def size(request, monkeypatch):
+    """All of it as a large archive, too: then a thread decompresses."""
+    if request.param == "large":
+        monkeypatch.setattr(reader, "LARGE_BYTES", 0)
 
 
 @pytest.fixture
