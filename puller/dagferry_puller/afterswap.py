@@ -31,7 +31,7 @@ class AfterSwap:
 
     def looked(self) -> None:
         """Look once; called after each turn."""
-        status = self._recorder.snapshot()
+        status = self._recorder.standing()
         live = status.live
         if status.role != "owner" or live is None or not status.ready or (live.version, live.since) == self._last:
             return

@@ -162,16 +162,16 @@ class Daemon:
 
     def _look(self, *, announced: bool) -> Outcome:
         """Do one turn, and learn from it what notifications are worth."""
-        before = self._recorder.snapshot().seen
+        before = self._recorder.standing().seen
         outcome = record(attempt(self._session.turn), self._recorder, self._complaints)
         self.looked()
-        seen, now, proven = self._recorder.snapshot().seen, self._clock.monotonic(), self._recorder.snapshot().proven
-        self._pacing.looked(now, announced=announced, newer=before is not None and seen != before)
-        if self._pacing.proven(now) != proven:
-            self._recorder.update(proven=not proven)
+        status, now = self._recorder.standing(), self._clock.monotonic()
+        self._pacing.looked(now, announced=announced, newer=before is not None and status.seen != before)
+        if self._pacing.proven(now) != status.proven:
+            self._recorder.update(proven=not status.proven)
             log.info(
                 "notifications %s: polling every %g s",
-                "come" if not proven else "are not to be relied on",
+                "come" if not status.proven else "are not to be relied on",
                 self._pacing.seconds(now),
             )
         return outcome

@@ -202,7 +202,7 @@ class Keeper:
         before, self.damage = self.damage, None
         if not self._tree_is_good:
             self.damage = Repair.TREE
-        elif self._volume.link.read() != version:
+        elif not self._volume.link.names(version):
             self.damage = Repair.LINK
         if self.damage and self.damage is not before:
             log.error("ALARM: the live %s was changed from outside", self.damage, extra=fields(version=version))

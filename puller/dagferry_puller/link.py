@@ -61,6 +61,15 @@ class Link:
             return None
         return version if target == self._prefix + version else None
 
+    def names(self, version: str) -> bool:
+        """Tell whether the link names this version; what ``read`` would say, at the price of a poll."""
+        if self._parents:
+            return self.read() == version
+        try:
+            return os.readlink(self._name, dir_fd=self._root.fd) == self._prefix + version
+        except OSError:
+            return False
+
     def is_occupied(self) -> bool:
         """Tell whether a file or directory stands where the link should be."""
         try:

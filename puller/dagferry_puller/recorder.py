@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
     from dagferry_puller.status import Problem, Repair, Status, Step
 
+_MOST_WAITING = 64  # notes; with one poll a second and nobody who asks, a minute's
+
 
 class Recorder:
     """The one holder of the status; any thread may write or take a snapshot.
+
+    What every poll tells (a step's time, a good end) is only noted, and worked into the status when somebody asks: a
+    new status is forty fields that a poll finds in no cache.
 
     Args:
         status: where it starts.
@@ -32,11 +37,34 @@ class Recorder:
         self._clock = clock
         self._lock = threading.Lock()
         self._beat = clock()
+        self._times: list[tuple[Step, float]] = []  # seconds of steps
+        self._ends: list[tuple[Outcome, datetime]] = []  # of syncs that ended well
 
     def snapshot(self) -> Status:
         """Return the status as it is now."""
         with self._lock:
+            self._work_in()
             return self._status
+
+    def standing(self) -> Status:
+        """Return it for what polls do not tell: their times, counts and ends may be behind by some."""
+        return self._status
+
+    def _work_in(self) -> None:
+        """Work what was noted into the status."""
+        old = self._status
+        if self._times:
+            steps = dict(old.steps)
+            for step, seconds in self._times:
+                steps[step] = steps[step].observed(seconds)
+            self._status = replace(self._status, steps=steps)
+        if self._ends:
+            syncs, success = dict(old.syncs), old.last_success
+            for outcome, moment in self._ends:
+                syncs[outcome] += 1
+                success = success if outcome is Outcome.STANDBY else times.show(moment)
+            self._status = replace(self._status, syncs=syncs, problem=None, failures=0, last_success=success)
+        self._times, self._ends = [], []
 
     def update(self, **changes: object) -> None:
         """Replace fields of the status."""
@@ -60,9 +88,7 @@ class Recorder:
             yield
         finally:
             with self._lock:
-                steps = self._status.steps
-                seconds = self._clock() - start
-                self._status = replace(self._status, steps={**steps, step: steps[step].observed(seconds)})
+                self._times.append((step, self._clock() - start))
 
     def fetched(self, count: int) -> None:
         """Count bytes from the store."""
@@ -117,10 +143,11 @@ class Recorder:
         """Record the end of a sync."""
         self.beat()
         with self._lock:
-            old = self._status
-            syncs = {**old.syncs, outcome: old.syncs[outcome] + 1}
+            if problem is None:
+                self._ends.append((outcome, times.now()))
+            if problem is not None or len(self._ends) >= _MOST_WAITING:
+                self._work_in()
             if problem is not None:
+                old = self._status
+                syncs = {**old.syncs, outcome: old.syncs[outcome] + 1}
                 self._status = replace(old, syncs=syncs, problem=problem, failures=old.failures + 1)
-                return
-            success = old.last_success if outcome is Outcome.STANDBY else times.show(times.now())
-            self._status = replace(old, syncs=syncs, problem=None, failures=0, last_success=success)

@@ -132,7 +132,7 @@ class Session:
             watcher.adopt(rules)
         else:
             watcher.recheck(rules)
-        if self._recorder.snapshot().role != "standby":
+        if self._recorder.standing().role != "standby":
             self._recorder.update(role="standby")
             log.info("standing by: the root is owned by %s", self.owner() or "another puller")
         self._recorder.update(ready=watcher.ready, live=live_info(watcher, None, None))

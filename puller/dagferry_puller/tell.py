@@ -89,7 +89,7 @@ class Teller:
 
     def looked(self) -> None:
         """Take in what is live; called after each sync, and quick."""
-        status = self._recorder.snapshot()
+        status = self._recorder.standing()
         live = status.live if status.role == "owner" else None
         if live is not None and live.since and (self._live is None or self._live.since != live.since):
             self._live = live
@@ -168,7 +168,7 @@ class Teller:
         self._note(up=False, problem=line_for(error)[:500], failures=self._info().failures + 1)
 
     def _info(self) -> AirflowInfo:
-        info = self._recorder.snapshot().airflow
+        info = self._recorder.standing().airflow
         assert info is not None  # noqa: S101 - set at the start
         return info
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.world import World
 
 _POLLS_PER_SAMPLE = 2
+_SETTLE_SECONDS = 0.3  # for the puller's thread that answered a question to end: it is not the poll's
 _SHORT_SECONDS = 0.01
 
 
@@ -35,7 +36,9 @@ def _per_poll(world: World, volumes: Path, figures: dict[str, Figure], given: ar
         used = Figure("ms")
         looked = 0
         for _ in range(given.runs):
-            polls, before = peer.polls(), costs.cpu(peer.pid)
+            polls = peer.polls()
+            time.sleep(_SETTLE_SECONDS)
+            before = costs.cpu(peer.pid)
             time.sleep(_POLLS_PER_SAMPLE * given.period + 0.05)
             spent = costs.cpu(peer.pid) - before
             polls = peer.polls() - polls
