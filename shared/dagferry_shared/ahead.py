@@ -1,6 +1,6 @@
 """Pieces made by a thread while others are used: git, zstd and hashes work without the interpreter's lock.
 
-The thread ends with whoever uses the pieces: it never reads a file that was closed behind it.
+The thread ends with whoever uses the pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dagferry_shared.values import dataclass
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
-_DEPTH = 16  # pieces that are ready at most
+_DEPTH = 16  # pieces that lie ready at most
+_PATIENCE_SECONDS = 5.0  # with a source that stands still when nobody wants it any more
 
 
 @dataclass(slots=True)
@@ -25,38 +26,53 @@ class _End:
 
 
 def ahead(pieces: Generator[bytes]) -> Generator[bytes]:
-    """Yield the same pieces, in order, and raise the same error; up to 16 are made before they are asked for.
+    """Yield the same pieces, in order, and raise the same error; up to 16 lie ready before they are asked for.
 
-    The generator runs in the thread and is closed there, before this one is.
+    The generator runs in the thread and is closed there, before this one is; only a source that stands still is left
+    behind after 5 s. Where no thread is to be had (a limit of the pod) it runs here.
     """
     made: SimpleQueue[bytes | _End] = SimpleQueue()
     room, unwanted = threading.Semaphore(_DEPTH), threading.Event()
 
     def work() -> None:
-        end = _End()
         try:
             for piece in pieces:
-                made.put(piece)
                 room.acquire()
                 if unwanted.is_set():
                     break
+                made.put(piece)
             pieces.close()
         except BaseException as error:  # noqa: BLE001 - whoever uses the pieces gets it
-            end.error = error
-        made.put(end)
+            made.put(_End(error))  # and nobody else keeps it: it holds what the generator held
+        else:
+            made.put(_End())
 
     thread = threading.Thread(target=work, name="ahead", daemon=True)
-    thread.start()
     try:
+        if not _started(thread):
+            yield from pieces
+            return
         while not isinstance(piece := made.get(), _End):
             room.release()
             yield piece
     finally:
         unwanted.set()
         room.release()
-        thread.join()
+        if thread.ident is not None:
+            thread.join(_PATIENCE_SECONDS)
     if piece.error is not None:
-        raise piece.error
+        try:
+            raise piece.error
+        finally:
+            del piece
+
+
+def _started(thread: threading.Thread) -> bool:
+    try:
+        thread.start()
+    except RuntimeError:
+        return False
+    return True
 
 
 def joined(pieces: Iterable[bytes], least: int) -> Generator[bytes]:

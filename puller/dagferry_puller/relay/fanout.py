@@ -32,6 +32,27 @@ _RETRY_SECONDS = 0.3  # before the second try, give or take
 _BEAT_SECONDS = 10.0
 
 
+class Pace:
+    """When the next one is to be told: some at once, and so many a second after them.
+
+    Args:
+        rate: a second.
+        at_once: that may come in one moment, after a pause.
+    """
+
+    def __init__(self, rate: float, at_once: int) -> None:
+        self._each = 1 / rate
+        self._saved = at_once * self._each
+        self._last = float("-inf")  # the time of the last one, had all come evenly
+        self._lock = threading.Lock()
+
+    def delay(self, now: float) -> float:
+        """Count one more; returns the seconds that it has to wait."""
+        with self._lock:
+            self._last = max(self._last, now - self._saved) + self._each
+            return max(0.0, self._last - now)
+
+
 class Fanout:
     """Tells pods, in threads of its own.
 
@@ -49,7 +70,7 @@ class Fanout:
         self._names = Names(targets, recorder, self._tell_soon)
         self._token = token
         self._seconds = seconds
-        self._rate = rate
+        self._pace = Pace(rate, AT_ONCE)
         self._recorder = recorder
         self._asked = threading.Event()
         self._pool = Pool(THREADS, "tell")
@@ -81,10 +102,7 @@ class Fanout:
         self._forget(set(addresses))
         self._recorder.count(fanouts=1)
         self._recorder.update(pods=len(addresses))
-        begun = time.monotonic()
-        for number, address in enumerate(addresses[:MAX_PODS], 1):
-            time.sleep(max(0.0, begun + (number - AT_ONCE) / self._rate - time.monotonic()))
-            self._recorder.beat()
+        for address in addresses[:MAX_PODS]:
             self._tell_soon(address)
 
     def _forget(self, present: set[Address]) -> None:
@@ -118,6 +136,7 @@ class Fanout:
     def _try_twice(self, address: Address) -> None:
         with self._lock:
             complaints = self._complaints.setdefault(address, Complaints())
+        time.sleep(self._pace.delay(time.monotonic()))
         begun = time.monotonic()
         try:
             try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -84,6 +86,55 @@ def test_user_that_fails_ends_the_thread_before_it_goes_on() -> None:
     with pytest.raises(ZeroDivisionError):
         use()
     assert source.ended_in == "ahead"
+
+
+def test_error_holds_nothing_once_it_was_dealt_with() -> None:
+    class Held:
+        pass
+
+    def pieces() -> Generator[bytes]:
+        held = Held()
+        holders.append(weakref.ref(held))
+        yield b"x"
+        raise OSError(5, "disk")
+
+    holders: list[weakref.ref[Held]] = []
+    gc.disable()
+    try:
+        with pytest.raises(OSError, match="disk"):
+            list(ahead(pieces()))
+        wait_for(lambda: holders[0]() is None, "freed without the garbage collector")
+    finally:
+        gc.enable()
+
+
+def test_source_that_stands_still_holds_nobody_who_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagferry_shared.ahead._PATIENCE_SECONDS", 0.01)
+    goes_on = threading.Event()
+
+    def pieces() -> Generator[bytes]:
+        yield b"x"
+        goes_on.wait()
+
+    taken = ahead(pieces())
+    next(taken)
+    taken.close()
+    goes_on.set()
+    wait_for(lambda: "ahead" not in {thread.name for thread in threading.enumerate()}, "the thread ends then")
+
+
+def test_where_no_thread_can_be_started_all_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    source = Source(OSError(5, "disk"))
+    taken = ahead(source.pieces(3))
+    assert [next(taken) for _ in range(3)] == [b"0", b"1", b"2"]
+    with pytest.raises(OSError, match="disk") as caught:
+        next(taken)
+    assert source.ended_in == "MainThread"
+    assert "thread" not in repr(caught.value.__context__), "no word of that"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import os
 import shutil
 import stat
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def size(request, monkeypatch):
     """All of it as a large archive, too: then a thread decompresses."""
     if request.param == "large":
         monkeypatch.setattr(reader, "LARGE_BYTES", 0)
+    return request.param
 
 
 @pytest.fixture
@@ -69,6 +71,18 @@ def test_tree_on_disk_has_the_id_of_the_manifest(root, tmp_path):
     manifest = extract(root)
     assert tree_of(tmp_path / "new") == manifest.tree == read(TAR).tree
     assert (tmp_path / "new/z/deep.py").read_bytes() == b""
+
+
+def test_large_archive_is_decompressed_by_a_thread(root, size):
+    class Source(io.BytesIO):
+        readers = set()
+
+        def read(self, *wanted):
+            self.readers.add(threading.current_thread().name)
+            return super().read(*wanted)
+
+    extract_archive(Source(zst(TAR)), root, Limits())
+    assert ("ahead" in Source.readers) == (size == "large")
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o027, 0o777])
