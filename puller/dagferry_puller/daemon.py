@@ -153,7 +153,7 @@ class Daemon:
             if outcome is Outcome.SWAPPED:  # every pod of the machine is at it now, and the next change may be near
                 rested = False
             elif not rested:
-                footprint.give_back_code()
+                footprint.give_back()
                 rested = True
             delay = self._delay(outcome)
             if not self._stopping:

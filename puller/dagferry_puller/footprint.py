@@ -1,8 +1,9 @@
-"""What a puller that only polls does not need in memory: the code that its start ran through.
+"""What a puller that only polls does not need in memory: the code that its start ran through, and what lies free.
 
 Libraries are mapped into a process page by page as their code runs, and stay. After a start that is 14 of 36 MiB, most
 of it never run again (signatures, decompression, TLS), and it counts as the pod's. Given back, it is still in the page
-cache, and what a poll does need of it comes back by itself: 5 MiB on S3, 1 MiB on a directory.
+cache, and what a poll does need of it comes back by itself: 5 MiB on S3, 1 MiB on a directory. Memory that unpacking left
+free goes back as well: 2.8 of 40 MiB after 20,000 files.
 """
 
 from __future__ import annotations
@@ -36,13 +37,14 @@ def clean_code(smaps: Iterable[str]) -> Iterator[tuple[int, int]]:
             found = None
 
 
-def give_back_code() -> None:
-    """Give back the code that is mapped; nothing depends on it, so where it cannot be done it is not."""
+def give_back() -> None:
+    """Give back mapped code and free memory; nothing depends on it, so where it cannot be done it is not."""
     with suppress(ImportError, OSError, AttributeError):
         import ctypes  # noqa: PLC0415 - 0.3 MiB, which once need not load
 
         with open("/proc/self/smaps", encoding="utf-8", errors="replace") as file:
             mappings = list(clean_code(file))
-        madvise = ctypes.CDLL(None).madvise
+        libc = ctypes.CDLL(None)
         for start, length in mappings:
-            madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _DONTNEED)
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), _DONTNEED)
+        libc.malloc_trim(ctypes.c_size_t(0))

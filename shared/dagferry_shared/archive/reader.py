@@ -21,7 +21,7 @@ from dagferry_shared.values import dataclass, field
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-LARGE_BYTES = 4 * 1024 * 1024  # bytes of a tar from which on a thread that works ahead brings more than it costs
+LARGE_BYTES = 32 * 1024 * 1024  # bytes of a tar from which on a thread that works ahead brings more than it costs
 _WHOLE = 64 * 1024  # bytes of a file that is taken in one piece
 
 

@@ -80,7 +80,7 @@ def test_hostile_tar_is_refused_and_writes_nothing_outside(data: bytes, text: st
 def test_hostile_archive_is_refused_and_leaves_nothing(
     data: bytes, text: str, jail: Path, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for large in (reader.LARGE_BYTES, 0):  # 0: a thread decompresses, as for archives above 4 MiB
+    for large in (reader.LARGE_BYTES, 0):  # 0: a thread decompresses, as for archives above 32 MiB
         monkeypatch.setattr(reader, "LARGE_BYTES", large)
         with refused(Reason.BAD_ARCHIVE, text):
             read_archive(io.BytesIO(data), Limits())

@@ -66,7 +66,7 @@ def test_standby_tries_the_lock_every_second(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_code_is_given_back_once_nothing_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []
-    monkeypatch.setattr(daemon.footprint, "give_back_code", lambda: happened.append("given back"))
+    monkeypatch.setattr(daemon.footprint, "give_back", lambda: happened.append("given back"))
     monkeypatch.setattr(daemon, "record", lambda turn, *_: happened.append(turn.name.lower()) or turn)
     monkeypatch.setattr(daemon, "attempt", lambda turn: turn())
     swapped, unchanged = Outcome.SWAPPED, Outcome.UNCHANGED

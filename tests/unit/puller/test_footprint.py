@@ -1,4 +1,4 @@
-"""Code that is given back: only what the file has all of, and the process goes on as before."""
+"""What is given back: code, only what the file has all of, and free memory; the process goes on as before."""
 
 from __future__ import annotations
 
@@ -31,16 +31,33 @@ Anonymous:             0 kB
 GIVES_BACK = """
 import hashlib, re
 from pathlib import Path
-from dagferry_puller.footprint import give_back_code
+from dagferry_puller.footprint import give_back
 
 def resident():
     return int(re.search(r"Rss: +(\\d+)", Path("/proc/self/smaps_rollup").read_text())[1])
 
 before, digest = resident(), hashlib.sha256(b"x").hexdigest()
-give_back_code()
+give_back()
 after = resident()
 assert hashlib.sha256(b"x").hexdigest() == digest
 print(before - after)
+"""
+
+
+FREE = """
+import re
+from pathlib import Path
+from dagferry_puller.footprint import give_back
+
+def anonymous():
+    return int(re.search(r"Anonymous: +(\\d+)", Path("/proc/self/smaps_rollup").read_text())[1])
+
+pieces = [bytes([number % 256]) * 2000 for number in range(20_000)]
+last = pieces[-1]  # what lies above free memory keeps the allocator from giving it back
+del pieces
+before = anonymous()
+give_back()
+print(before - anonymous())
 """
 
 
@@ -56,7 +73,13 @@ def test_process_that_gave_its_code_back_is_smaller_and_goes_on() -> None:
     assert int(done.stdout) > 1024  # KiB
 
 
+def test_memory_that_lies_free_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", FREE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20_000  # KiB, of 40,000
+
+
 def test_python_without_ctypes_keeps_its_code_and_goes_on() -> None:
-    program = "import sys; sys.modules['ctypes'] = None\nfrom dagferry_puller.footprint import *\ngive_back_code()"
+    program = "import sys; sys.modules['ctypes'] = None\nfrom dagferry_puller.footprint import *\ngive_back()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
