@@ -2,8 +2,8 @@
 
 Libraries are mapped into a process page by page as their code runs, and stay. After a start that is 14 of 36 MiB, most
 of it never run again (signatures, decompression, TLS), and it counts as the pod's. Given back, it is still in the page
-cache, and what a poll does need of it comes back by itself: 5 MiB on S3, 1 MiB on a directory. Memory that unpacking left
-free goes back as well: 2.8 of 40 MiB after 20,000 files.
+cache, and what a poll does need of it comes back by itself: 5 MiB on S3, 1 MiB on a directory. Memory that unpacking
+left free goes back as well: 2.8 of 40 MiB after 20,000 files.
 """
 
 from __future__ import annotations

@@ -25,54 +25,70 @@ class _End:
     error: BaseException | None = None
 
 
+class _Worker:
+    """The thread, and what it has made."""
+
+    def __init__(self, pieces: Generator[bytes]) -> None:
+        self._pieces = pieces
+        self._room, self._unwanted = threading.Semaphore(_DEPTH), threading.Event()
+        self._made: SimpleQueue[bytes | _End] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
+
+    def _work(self) -> None:
+        try:
+            for piece in self._pieces:
+                self._room.acquire()
+                if self._unwanted.is_set():
+                    break
+                self._made.put(piece)
+            self._pieces.close()
+        except BaseException as error:  # noqa: BLE001 - whoever uses the pieces gets it
+            self._made.put(_End(error))  # and nobody else keeps it: it holds what the generator held
+        else:
+            self._made.put(_End())
+
+    def start(self) -> bool:
+        """Tell whether a thread was to be had."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            return False
+        return True
+
+    def take(self) -> bytes | _End:
+        """Return the next piece when it is there, or the end."""
+        piece = self._made.get()
+        self._room.release()
+        return piece
+
+    def stop(self) -> None:
+        """Wait for the end of the thread, as long as there is a point in it."""
+        self._unwanted.set()
+        self._room.release()
+        if self._thread.ident is not None:
+            self._thread.join(_PATIENCE_SECONDS)
+
+
 def ahead(pieces: Generator[bytes]) -> Generator[bytes]:
     """Yield the same pieces, in order, and raise the same error; up to 16 lie ready before they are asked for.
 
     The generator runs in the thread and is closed there, before this one is; only a source that stands still is left
     behind after 5 s. Where no thread is to be had (a limit of the pod) it runs here.
     """
-    made: SimpleQueue[bytes | _End] = SimpleQueue()
-    room, unwanted = threading.Semaphore(_DEPTH), threading.Event()
-
-    def work() -> None:
-        try:
-            for piece in pieces:
-                room.acquire()
-                if unwanted.is_set():
-                    break
-                made.put(piece)
-            pieces.close()
-        except BaseException as error:  # noqa: BLE001 - whoever uses the pieces gets it
-            made.put(_End(error))  # and nobody else keeps it: it holds what the generator held
-        else:
-            made.put(_End())
-
-    thread = threading.Thread(target=work, name="ahead", daemon=True)
+    worker = _Worker(pieces)
     try:
-        if not _started(thread):
+        if not worker.start():
             yield from pieces
             return
-        while not isinstance(piece := made.get(), _End):
-            room.release()
+        while not isinstance(piece := worker.take(), _End):
             yield piece
     finally:
-        unwanted.set()
-        room.release()
-        if thread.ident is not None:
-            thread.join(_PATIENCE_SECONDS)
+        worker.stop()
     if piece.error is not None:
         try:
             raise piece.error
         finally:
             del piece
-
-
-def _started(thread: threading.Thread) -> bool:
-    try:
-        thread.start()
-    except RuntimeError:
-        return False
-    return True
 
 
 def joined(pieces: Iterable[bytes], least: int) -> Generator[bytes]:

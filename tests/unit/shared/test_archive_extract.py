@@ -74,15 +74,15 @@ def test_tree_on_disk_has_the_id_of_the_manifest(root, tmp_path):
 
 
 def test_large_archive_is_decompressed_by_a_thread(root, size):
-    class Source(io.BytesIO):
-        readers = set()
+    readers = set()
 
+    class Source(io.BytesIO):
         def read(self, *wanted):
-            self.readers.add(threading.current_thread().name)
+            readers.add(threading.current_thread().name)
             return super().read(*wanted)
 
     extract_archive(Source(zst(TAR)), root, Limits())
-    assert ("ahead" in Source.readers) == (size == "large")
+    assert ("ahead" in readers) == (size == "large")
 
 
 @pytest.mark.parametrize("umask", [0, 0o022, 0o077, 0o027, 0o777])
