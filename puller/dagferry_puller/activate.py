@@ -89,7 +89,7 @@ class Activator:
         """
         content, volume = signed.content, self._volume
         version = names.version_id(content.source.commit, signed.digest)
-        is_live = volume.link.read() == version or (volume.state.live and volume.state.live.version == version)
+        is_live = volume.link.names(version) or (volume.state.live and volume.state.live.version == version)
         with self._recorder.step(Step.VERIFY):
             found = volume.scan(version, content)
         if found is not None and found.is_tree(content.tree):

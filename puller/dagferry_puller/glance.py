@@ -74,9 +74,9 @@ class Glance:
                 info = os.stat(self._paths[at], dir_fd=fd, follow_symlinks=False)
                 if info.st_ctime_ns != told[_TOLD * at] or info.st_size != told[_TOLD * at + 1]:
                     return False
-            return _identity(fd) == self._top
         except OSError:
             return False
+        return _identity(fd) == self._top
 
     def relinked(self, fd: int, ctimes: Mapping[str, int] | None = None) -> None:
         """Look again after this process made or removed hard links to files of the tree, and allow for just that.

@@ -47,12 +47,18 @@ class Link:
         finally:
             os.close(fd)
 
-    def read(self) -> str | None:
-        """Return the version that the link names; None if there is no link, or it is not one that we make."""
+    def _target(self) -> str | None:
+        """Return what the link holds; None if there is nothing, or not a link, or a parent that is none."""
         try:
             with self._directory() as parent:
-                target = os.readlink(self._name, dir_fd=parent)
-        except OSError:  # nothing there, or not a link, or a parent that is none
+                return os.readlink(self._name, dir_fd=parent)
+        except OSError:
+            return None
+
+    def read(self) -> str | None:
+        """Return the version that the link names; None if there is no link, or it is not one that we make."""
+        target = self._target()
+        if target is None:
             return None
         version = target.removeprefix(self._prefix)
         try:
@@ -62,13 +68,8 @@ class Link:
         return version if target == self._prefix + version else None
 
     def names(self, version: str) -> bool:
-        """Tell whether the link names this version; what ``read`` would say, at the price of a poll."""
-        if self._parents:
-            return self.read() == version
-        try:
-            return os.readlink(self._name, dir_fd=self._root.fd) == self._prefix + version
-        except OSError:
-            return False
+        """Tell whether the link names this version."""
+        return self._target() == self._prefix + version
 
     def is_occupied(self) -> bool:
         """Tell whether a file or directory stands where the link should be."""

@@ -52,19 +52,20 @@ class Recorder:
 
     def _work_in(self) -> None:
         """Work what was noted into the status."""
-        old = self._status
+        old, changes = self._status, dict[str, object]()
         if self._times:
             steps = dict(old.steps)
             for step, seconds in self._times:
                 steps[step] = steps[step].observed(seconds)
-            self._status = replace(self._status, steps=steps)
+            changes["steps"] = steps
         if self._ends:
             syncs, success = dict(old.syncs), old.last_success
             for outcome, moment in self._ends:
                 syncs[outcome] += 1
                 success = success if outcome is Outcome.STANDBY else times.show(moment)
-            self._status = replace(self._status, syncs=syncs, problem=None, failures=0, last_success=success)
-        self._times, self._ends = [], []
+            changes |= {"syncs": syncs, "problem": None, "failures": 0, "last_success": success}
+        if changes:
+            self._status, self._times, self._ends = replace(old, **changes), [], []
 
     def update(self, **changes: object) -> None:
         """Replace fields of the status."""
@@ -145,9 +146,10 @@ class Recorder:
         with self._lock:
             if problem is None:
                 self._ends.append((outcome, times.now()))
-            if problem is not None or len(self._ends) >= _MOST_WAITING:
-                self._work_in()
-            if problem is not None:
-                old = self._status
-                syncs = {**old.syncs, outcome: old.syncs[outcome] + 1}
-                self._status = replace(old, syncs=syncs, problem=problem, failures=old.failures + 1)
+                if len(self._ends) >= _MOST_WAITING:
+                    self._work_in()
+                return
+            self._work_in()
+            old = self._status
+            syncs = {**old.syncs, outcome: old.syncs[outcome] + 1}
+            self._status = replace(old, syncs=syncs, problem=problem, failures=old.failures + 1)

@@ -128,7 +128,7 @@ class Session:
         """Look at what another owner has live; nothing is changed."""
         volume = self.open()
         watcher = self._watcher or Keeper(volume, self._recorder, self._settings, time.monotonic)
-        if watcher.version is None or watcher.version != volume.link.read():
+        if watcher.version is None or not volume.link.names(watcher.version):
             watcher.adopt(rules)
         else:
             watcher.recheck(rules)

@@ -216,11 +216,12 @@ class Puller:
 
     def _check_expiry(self, rules: Rules, pointer: Signed[Pointer]) -> None:
         """Refuse an expired pointer; what is live stays. The grace is for pods that have nothing else."""
-        if rules.expiry(pointer.content) is None:
+        end = rules.expiry(pointer.content)
+        if end is None:
             return
         has_other = self.keeper.version is not None and not self.is_live(pointer.content.version)
         grace = timedelta(0) if has_other else timedelta(seconds=self._settings.accept_expired_for)
-        rules.check_expiry(pointer.content, now=times.now(), grace=grace)
+        rules.check_end(end, now=times.now(), grace=grace)
 
     # Steps 4 to 8: the version
 

@@ -94,14 +94,9 @@ class Volume:
 
     def holds(self, version: str, before: Glance, share: float = 1.0) -> bool:
         """Tell whether stat still tells the same of a version, or of a share of it."""
-        try:
-            fd = fsio.directory(version, self.root.versions)
-        except OSError:
-            return False
-        try:
-            return before.holds(fd, share)
-        finally:
-            os.close(fd)
+        with suppress(OSError), self.opened(version) as fd:
+            return fd is not None and before.holds(fd, share)
+        return False
 
     def relinked(self, version: str, before: Glance, ctimes: Mapping[str, int] | None = None) -> None:
         """Let a glance know that this process made or removed hard links to files of the version."""

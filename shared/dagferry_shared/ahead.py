@@ -9,20 +9,11 @@ import threading
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from dagferry_shared.values import dataclass
-
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
 _DEPTH = 16  # pieces that lie ready at most
 _PATIENCE_SECONDS = 5.0  # with a source that stands still when nobody wants it any more
-
-
-@dataclass(slots=True)
-class _End:
-    """What comes after the last piece: the error that ended them, if one did."""
-
-    error: BaseException | None = None
 
 
 class _Worker:
@@ -31,7 +22,7 @@ class _Worker:
     def __init__(self, pieces: Generator[bytes]) -> None:
         self._pieces = pieces
         self._room, self._unwanted = threading.Semaphore(_DEPTH), threading.Event()
-        self._made: SimpleQueue[bytes | _End] = SimpleQueue()
+        self._made: SimpleQueue[bytes | BaseException | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="ahead", daemon=True)
 
     def _work(self) -> None:
@@ -43,9 +34,9 @@ class _Worker:
                 self._made.put(piece)
             self._pieces.close()
         except BaseException as error:  # noqa: BLE001 - whoever uses the pieces gets it
-            self._made.put(_End(error))  # and nobody else keeps it: it holds what the generator held
+            self._made.put(error)  # and nobody else keeps it: it holds what the generator held
         else:
-            self._made.put(_End())
+            self._made.put(None)
 
     def start(self) -> bool:
         """Tell whether a thread was to be had."""
@@ -55,8 +46,8 @@ class _Worker:
             return False
         return True
 
-    def take(self) -> bytes | _End:
-        """Return the next piece when it is there, or the end."""
+    def take(self) -> bytes | BaseException | None:
+        """Return the next piece when it is there, or after the last one the error that ended them, if one did."""
         piece = self._made.get()
         self._room.release()
         return piece
@@ -80,13 +71,13 @@ def ahead(pieces: Generator[bytes]) -> Generator[bytes]:
         if not worker.start():
             yield from pieces
             return
-        while not isinstance(piece := worker.take(), _End):
+        while isinstance(piece := worker.take(), bytes):
             yield piece
     finally:
         worker.stop()
-    if piece.error is not None:
+    if piece is not None:
         try:
-            raise piece.error
+            raise piece
         finally:
             del piece
 

@@ -158,7 +158,13 @@ class Rules:
     def check_expiry(self, content: Pointer, *, now: datetime, grace: timedelta = timedelta(0)) -> None:
         """Refuse (EXPIRED) a pointer whose time is over by more than ``grace``."""
         end = self.expiry(content)
-        if end is not None and now - grace > end:  # end + grace may lie after the last year there is
+        if end is not None:
+            self.check_end(end, now=now, grace=grace)
+
+    @staticmethod
+    def check_end(end: datetime, *, now: datetime, grace: timedelta = timedelta(0)) -> None:
+        """Refuse (EXPIRED) if an ``expiry`` is over by more than ``grace``."""
+        if now - grace > end:  # end + grace may lie after the last year there is
             raise Refused(Reason.EXPIRED, f"pointer expired at {times.show(end)}, it is {times.show(now)}")
 
     def _pointer(self, raw: bytes, *, retired: bool) -> Signed[Pointer]:

@@ -46,7 +46,7 @@ with open(archive, "rb") as file:
 
 
 def commands(repo: str, commit: str, work: Path, level: int) -> dict[str, list[str]]:
-    """Return both contests; peers are pipes of one shell."""
+    """Return both contests, the peer after ours; peers are pipes of one shell."""
     archive, given = str(work / "ours.tar.zst"), str(work / "given.tar.zst")
     return {
         f"pack at level {level}": [sys.executable, "-c", PACK, repo, commit, archive, str(level)],
@@ -83,13 +83,7 @@ def show(figures: dict[str, dict[str, Figure]]) -> None:
         wall, cpu = figures[name]["wall"], figures[name]["cpu"]
         spread = f"({min(wall.samples):.0f} … {max(wall.samples):.0f}, n={len(wall.samples)})"
         print(f"{name:<28} wall {wall.median:>7.0f} ms {spread:<28} CPU {cpu.median:>7.0f} ms")
-    for ours in names:
-        if ours.startswith("pack"):
-            peer = f"git archive | zstd -{ours.split()[-1]}"
-        elif ours == "extract":
-            peer = "zstd -d | tar x"
-        else:
-            continue
+    for ours, peer in zip(names[::2], names[1::2], strict=True):
         pairs = zip(figures[ours]["wall"].samples, figures[peer]["wall"].samples, strict=True)
         ratios = [mine / theirs for mine, theirs in pairs]
         print(f"{ours}: {statistics.median(ratios):.2f} of {peer} ({min(ratios):.2f} … {max(ratios):.2f})")
